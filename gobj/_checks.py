@@ -81,7 +81,8 @@ def spread_weights(function: str, weights: Number, logits: Tensor) -> Tensor:
     if not isinstance(weights, Tensor):
         check_number(function, "weights", weights, low=0, closed=True)
         return torch.full((), weights, dtype=logits.dtype, device=logits.device)
-    fine = not weights.is_complex() and weights.shape == logits.shape[: weights.dim()]
+    leading = logits.shape[: weights.dim()]
+    fine = not weights.is_complex() and broadcasts(weights.shape, leading)
     requirement = f"be a scalar or match the leading dimensions of {list(logits.shape)}"
     require(fine, function, "weights", requirement, kind(weights))
     return weights.reshape(weights.shape + (1,) * (logits.dim() - weights.dim()))

@@ -1,0 +1,50 @@
+"""Every score kept: curves that are exact, in memory that grows with the examples."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gobj.metrics._curve import Curve, draw, stepped_precision
+from gobj.metrics._examples import Examples
+
+
+class ScoreBuffer(NamedTuple):
+    """All scores so far and their weights, detached.
+
+    Attributes:
+        scores: One score per example, shape ``[*labels, m]``; ``-inf`` marks an ignored one.
+        weights: Weight of each example as a negative and as a positive, shape ``[*labels, 2, m]``.
+    """
+
+    scores: Tensor
+    weights: Tensor
+
+    def add(self, examples: Examples) -> "ScoreBuffer":
+        """Append a batch."""
+        scores, labels, mass = examples
+        weights = torch.stack([1 - labels, labels]).to(self.weights.dtype)
+        if mass is not None:
+            weights = weights * mass
+        new = ScoreBuffer(scores.movedim(0, -1), weights.movedim((0, 1), (-2, -1)))
+        return self.merge(new)
+
+    def merge(self, other: "ScoreBuffer") -> "ScoreBuffer":
+        """Concatenate another buffer, in the dtype of this one."""
+        pairs = zip(self, other, strict=True)
+        return ScoreBuffer(*(torch.cat([mine, its.to(mine.dtype)], -1) for mine, its in pairs))
+
+    def points(self) -> Curve:
+        """Sort and count; a threshold is the highest score that it leaves negative.
+
+        So it is a number of the logits' own dtype, and comparing in any wider one changes nothing.
+        """
+        scores, order = self.scores.sort(stable=True, dim=-1, descending=True)
+        weights = self.weights.gather(-1, order.unsqueeze(-2).expand_as(self.weights))
+        below = torch.cat([scores, torch.full_like(weights[..., 0, :1], -math.inf)], -1)[..., 1:]
+        return draw(weights, below, below < scores, scores.isnan().any(-1))
+
+    def average_precision(self, curve: Curve) -> Tensor:
+        """Average the precision over the positives, those of a tie together."""
+        return stepped_precision(curve)

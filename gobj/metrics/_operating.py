@@ -1,0 +1,80 @@
+"""The best point of a curve that meets a target."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gobj._checks import Number, check_number, check_target
+from gobj.metrics._curve import Curve, ratio
+
+
+class Objective(NamedTuple):
+    """What is best where what is held.
+
+    Attributes:
+        name: Name of its value in the results.
+        argument: Name of the target.
+        best: Rate that is to be best.
+        held: Rate that is held.
+        start: Where the target holds most easily, and the answer where it holds nowhere: entry 0,
+            nothing positive, or entry -1, everything positive.
+    """
+
+    name: str
+    argument: str
+    best: str
+    held: str
+    start: int
+
+
+OBJECTIVES = (
+    Objective("recall_at_precision", "target_precision", "recall", "precision", 0),
+    Objective("precision_at_recall", "target_recall", "precision", "recall", -1),
+    Objective("tpr_at_fpr", "target_fpr", "recall", "fpr", 0),
+    Objective("fpr_at_tpr", "target_tpr", "fpr", "recall", -1),
+    Objective("specificity_at_npv", "target_npv", "specificity", "npv", -1),
+    Objective("recall_at_budget", "budget", "recall", "flagged", 0),
+)
+_LOW_IS_GOOD = ("fpr", "flagged")
+
+
+def rates(curve: Curve) -> dict[str, Tensor]:
+    """Return every rate at each threshold; nothing of nothing is 0."""
+    hits, alarms = curve.true_positives, curve.false_positives
+    positives, negatives = hits[..., -1:], alarms[..., -1:]
+    rejected, missed = negatives - alarms, positives - hits
+    return {
+        "recall": ratio(hits, positives),
+        "precision": ratio(hits, hits + alarms),
+        "fpr": ratio(alarms, negatives),
+        "specificity": ratio(rejected, negatives),
+        "npv": ratio(rejected, rejected + missed),
+        "flagged": ratio(hits + alarms, positives + negatives),
+    }
+
+
+def operating_point(curve: Curve, objective: Objective, target: Number) -> dict[str, Tensor]:
+    """Return the objective's value and its threshold by name, each ``[*labels]``."""
+    name, argument, best, held, start = objective
+    _check_rate(argument, target, curve.threshold.shape[:-1])
+    table = rates(curve)
+    value, share = table[best], table[held]
+    if isinstance(target, Tensor):  # a share equal to the target must not miss it by rounding
+        share, target = share.to(target.dtype), target.unsqueeze(-1)
+    met = share <= target if held in _LOW_IS_GOOD else share >= target
+    merit = torch.where(met, -value if best in _LOW_IS_GOOD else value, -2)
+    # Of equal entries argmax takes the first, which is the fewest positives; where none meets the
+    # target all are equal.
+    last = merit.shape[-1] - 1
+    chosen = merit.argmax(-1) if start == 0 else last - merit.flip(-1).argmax(-1)
+    point = {name: value, f"{name}_threshold": curve.threshold}
+    return {key: row.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) for key, row in point.items()}
+
+
+def _check_rate(argument: str, target: Number, labels: torch.Size) -> None:
+    """Require a tensor that broadcasts to the labels, or a number in [0, 1]."""
+    if isinstance(target, Tensor):
+        check_target("curve_compute", argument, target, labels)
+    else:
+        check_number("curve_compute", argument, target, low=0, high=1, closed=True)

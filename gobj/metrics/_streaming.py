@@ -1,0 +1,149 @@
+"""Curves from batches: start, update, merge."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gobj._checks import Number, check_number, require
+from gobj.metrics._buffer import ScoreBuffer
+from gobj.metrics._examples import make_examples
+from gobj.metrics._grid import ScoreGrid
+
+CurveState = ScoreBuffer | ScoreGrid
+
+
+def curve_init(
+    labels: Sequence[int] = (),
+    *,
+    cells: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> CurveState:
+    """Start a curve without examples.
+
+    Without ``cells`` every score is kept, the results are exact and memory grows with the examples.
+    With ``cells`` the scores are counted on a grid that adapts to their range, in constant memory:
+    areas are approximate, the rates at a returned threshold are still exact counts.
+
+    Args:
+        labels: Label shape; ``()`` for one binary problem.
+        cells: Number of cells per label, at least 4: 1,024 give areas to about 0.001, of
+            half-precision logits (whose many ties fill neighbouring cells) 4,096; None keeps all.
+        device: Where the state lives; default torch's.
+        dtype: Of all that is kept and returned, float64 or float32. float32 halves the memory, and
+            a cell of it counts only to 2^24, where adding 1 changes nothing.
+
+    Returns:
+        A NamedTuple of tensors: a :class:`ScoreBuffer`, or with ``cells`` a :class:`ScoreGrid`.
+
+    Raises:
+        ValueError: If ``cells`` or ``dtype`` is not as above.
+
+    Example:
+        >>> from gobj.metrics import curve_init
+        >>> curve_init((3,), cells=1024).weights.shape
+        torch.Size([3, 2, 1024])
+    """
+    wide = dtype in (torch.float32, torch.float64)
+    require(wide, "curve_init", "dtype", "be torch.float32 or torch.float64", dtype)
+    shape = tuple(labels)
+    if cells is None:
+        scores = torch.zeros(*shape, 0, device=device, dtype=dtype)
+        return ScoreBuffer(scores, torch.zeros(*shape, 2, 0, device=device, dtype=dtype))
+    check_number("curve_init", "cells", cells, low=4, high=2**24, closed=True)
+    low = torch.full(shape, math.inf, device=device, dtype=dtype)
+    weights = torch.zeros(*shape, 2, cells, device=device, dtype=dtype)
+    return ScoreGrid(low, -low, weights, torch.zeros_like(low))
+
+
+def curve_update(
+    state: CurveState, logits: Tensor, labels: Tensor, *, weights: Number | None = None
+) -> CurveState:
+    """Add a batch to a curve.
+
+    Any score that ranks will do: logits, or the probability of the positive class. Of a two-column
+    softmax pass column 1, ``probabilities[:, 1]``, or without its rounding the difference of the
+    two logits, ``logits[:, 1] - logits[:, 0]``, of which it is the sigmoid.
+
+    Args:
+        state: From :func:`curve_init` or an earlier update.
+        logits: Scores, any floating-point dtype, shape ``[n, *labels]``; infinite ones count as
+            very large. A NaN makes its label's results NaN.
+        labels: Positive where above 0, any real dtype, shape of ``logits``; NaN as in ``logits``.
+        weights: At least 0, a scalar, ``[n]`` or up to ``[n, *labels]``. What has weight 0 is
+            ignored, NaN or not. Default 1.
+
+    Returns:
+        The state for the next batch, detached; the given one is unchanged.
+
+    Raises:
+        ValueError: If a shape or dtype is not as above, or ``logits`` holds two class columns.
+
+    Example:
+        >>> import torch
+        >>> from gobj.metrics import curve_compute, curve_init, curve_update
+        >>> logits = torch.tensor([[2.0, 1.0], [1.0, 3.0], [0.5, 0.0], [-1.0, 0.0]])
+        >>> labels = torch.tensor([0, 1, 0, 1])
+        >>> state = curve_update(curve_init(), logits[:, 1] - logits[:, 0], labels)
+        >>> curve_compute(state)["roc_auc"].item()
+        1.0
+        >>> state = curve_update(curve_init(), logits.softmax(1)[:, 1], labels)
+        >>> curve_compute(state)["roc_auc"].item()
+        1.0
+        >>> curve_update(curve_init(), logits.softmax(1), labels)
+        Traceback (most recent call last):
+            ...
+        ValueError: curve_update: `logits` must hold one score per label: of two class columns \
+pass the positive class's, `probabilities[..., 1]`, or `logits[..., 1] - logits[..., 0]`; got \
+a tensor of torch.float32 and shape [4, 2].
+    """
+    check_state("curve_update", state)
+    examples = make_examples("curve_update", state.weights, logits, labels, weights)
+    return state.add(examples)
+
+
+def curve_merge(*states: CurveState) -> CurveState:
+    """Combine the curves of shards, ranks or micro-batches into the curve of all their examples.
+
+    Args:
+        states: At least one, all of one kind, label shape and number of cells.
+
+    Returns:
+        The state that one curve fed with every batch would have, up to the order of a buffer and
+        the rounding of non-integer weights.
+
+    Raises:
+        ValueError: If the states do not fit together.
+
+    Example:
+        >>> import torch
+        >>> from gobj.metrics import curve_compute, curve_init, curve_merge, curve_update
+        >>> scores, labels = torch.tensor([0.1, 0.9, 0.5]), torch.tensor([0, 1, 1])
+        >>> shards = [curve_update(curve_init(), scores[i:], labels[i:]) for i in (0, 2)]
+        >>> curve_compute(curve_merge(*shards))["positives"].item()
+        3.0
+    """
+    require(len(states) > 0, "curve_merge", "states", "hold at least one state", len(states))
+    kinds = {_describe(state) for state in states}
+    require(len(kinds) == 1, "curve_merge", "states", "be of one kind and shape", sorted(kinds))
+    merged: Any = states[0]
+    for state in states[1:]:
+        merged = merged.merge(state)
+    result: CurveState = merged
+    return result
+
+
+def check_state(function: str, state: CurveState) -> None:
+    """Require one of the two kinds of state."""
+    fine = isinstance(state, ScoreBuffer | ScoreGrid)
+    require(fine, function, "state", "come from curve_init", type(state).__name__)
+
+
+def _describe(state: CurveState) -> str:
+    """Name what two states must share to be merged."""
+    check_state("curve_merge", state)
+    shape = state.weights.shape[:-2] if isinstance(state, ScoreBuffer) else state.weights.shape
+    return f"{type(state).__name__} of shape {list(shape)}"

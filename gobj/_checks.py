@@ -53,12 +53,11 @@ def check_number(
     require(inside, function, argument, requirement, kind(value))
 
 
-def check_target(function: str, argument: str, target: Number, labels: torch.Size) -> None:
-    """Require a number in (0, 1), or a floating-point tensor that broadcasts to ``labels``."""
+def check_target(function: str, argument: str, target: Number) -> None:
+    """Require a number in (0, 1) or a floating-point tensor."""
     if isinstance(target, Tensor):
-        fine = target.is_floating_point() and broadcasts(target.shape, labels)
-        requirement = f"be a floating-point tensor that broadcasts to {list(labels)}"
-        require(fine, function, argument, requirement, kind(target))
+        fine = target.is_floating_point()
+        require(fine, function, argument, "be of a floating-point dtype", kind(target))
     else:
         check_number(function, argument, target, low=0, high=1)
 

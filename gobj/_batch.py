@@ -1,0 +1,80 @@
+"""One batch, cleaned: scores, hard labels and weights, and the averages that become rates."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gobj._checks import (
+    Number,
+    Reduction,
+    broadcasts,
+    check_labels,
+    check_logits,
+    kind,
+    require,
+    spread_weights,
+)
+from gobj._forms import Rates
+
+
+class Batch(NamedTuple):
+    """Scores and hard labels ``[n, *labels]``, in float32 or wider, with their weights.
+
+    ``mass`` is the total weight and ``share`` the share of positives, both ``[*labels]``.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    weights: Tensor | None
+    mass: Tensor
+    share: Tensor
+
+    def per_label(self, function: str, argument: str, value: Number) -> Tensor:
+        """Cast a number or tensor to the dtype of the scores and to the label shape."""
+        labels = self.scores.shape[1:]
+        tensor = torch.as_tensor(value, dtype=self.scores.dtype, device=self.scores.device)
+        fine = broadcasts(tensor.shape, labels)
+        require(fine, function, argument, f"broadcast to {list(labels)}", kind(tensor))
+        return tensor.expand(labels)
+
+    def sides(self) -> Tensor:
+        """Return +1 for positives and -1 for negatives."""
+        return self.labels * 2 - 1
+
+    def rate(self, values: Tensor) -> Tensor:
+        """Average over examples, ``sum(w x) / sum(w)``; 0 where nothing has weight."""
+        weighted = values if self.weights is None else values * self.weights
+        return weighted.sum(0) / torch.where(self.mass > 0, self.mass, 1)
+
+    def spread(self, reduction: Reduction, values: Tensor) -> Tensor:
+        """Reduce the losses of examples; their mean is the mean over labels of the rate."""
+        if reduction == "mean":
+            return self.rate(values).mean()
+        relative = values.shape[0] / torch.where(self.mass > 0, self.mass, 1)
+        each = values * relative if self.weights is None else values * (self.weights * relative)
+        return each.sum() if reduction == "sum" else each
+
+    def counted(self, distance: Tensor) -> Rates:
+        """Count the joint rates where an example is flagged at a distance above 0."""
+        flags = distance.sign().clamp(min=0)
+        hits = self.rate(flags * self.labels)
+        alarms = self.rate(flags) - hits
+        return Rates(self.share - hits, alarms, hits, 1 - self.share - alarms)
+
+
+def make_batch(function: str, logits: Tensor, labels: Tensor, weights: Number | None) -> Batch:
+    """Check and clean a batch: what has weight 0 is replaced, so that it cannot matter."""
+    check_logits(function, logits)
+    check_labels(function, logits, labels)
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    scores, targets = logits.to(dtype), labels.to(dtype)
+    mass = scores.new_full(scores.shape[1:], scores.shape[0])
+    if weights is not None:
+        weights = spread_weights(function, weights, logits).to(dtype)
+        present = weights > 0
+        scores = torch.where(present, scores, 0)
+        targets = torch.where(present, targets, 0)
+        mass = weights.expand_as(scores).sum(0)
+    batch = Batch(scores, targets.clamp(0, 1).ceil(), weights, mass, mass)
+    return batch._replace(share=batch.rate(batch.labels))

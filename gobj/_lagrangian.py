@@ -1,0 +1,91 @@
+"""The Lagrangian of a problem on a batch: the one place where surrogates meet linear forms."""
+
+import torch
+from torch import Tensor
+
+from gobj._batch import Batch, make_batch
+from gobj._checks import Number
+from gobj._forms import LinearForm, Problem, absent
+from gobj._surrogates import Surrogate, cross_entropy
+
+
+def per_class(positives: Number, negatives: Number, batch: Batch) -> Tensor:
+    """Spread one coefficient per class over the examples, shape ``[n, *labels]``."""
+    zero = batch.scores.new_zeros(())
+    return torch.lerp(zero + negatives, zero + positives, batch.labels)
+
+
+def bounded_elements(
+    batch: Batch, form: LinearForm, threshold: Tensor, surrogate: Surrogate, prior: Tensor
+) -> Tensor:
+    """Bound a form example by example: the weighted average of the elements is its upper bound."""
+    margin = (batch.scores - threshold) * batch.sides()
+    errors = per_class(form.false_negative, form.false_positive, batch)
+    elements = torch.addcmul(form.constant(prior), errors, surrogate(margin))
+    if absent(form.true_positive) and absent(form.true_negative):
+        return elements
+    successes = per_class(form.true_positive, form.true_negative, batch)
+    return torch.addcmul(elements, successes, surrogate(-margin))
+
+
+def share_of_positives(function: str, batch: Batch, label_priors: Number | None) -> Tensor:
+    """Return the batch's share of positives, or the prior that replaces it, ``[*labels]``."""
+    if label_priors is None:
+        return batch.share
+    return batch.per_label(function, "label_priors", label_priors)
+
+
+def lagrangian(
+    logits: Tensor,
+    labels: Tensor,
+    problem: Problem,
+    multiplier: Number,
+    threshold: Number,
+    *,
+    weights: Number | None = None,
+    surrogate: Surrogate = cross_entropy,
+    label_priors: Number | None = None,
+) -> Tensor:
+    r"""Evaluate the surrogate Lagrangian of a problem, which bounds the exact one from above.
+
+    .. math:: L(f, \lambda, b) = \hat c(f, b) + \lambda\, \hat g(f, b)
+        \;\ge\; c(f, b) + \lambda\, g(f, b) \quad\text{for every } \lambda \ge 0 \text{ and } b
+
+    Cost :math:`c` and constraint :math:`g` are linear forms of joint rates; the hat replaces each
+    indicator by its surrogate. With ``surrogate=gobj.zero_one`` this counts. Nothing is detached.
+
+    Args:
+        logits: Scores of the examples, shape ``[n, *labels]``.
+        labels: 0 or 1 (boolean, integer or float; positive where above 0), shape of the logits.
+        problem: Pair of linear forms, such as ``gobj.recall_at_precision(0.9)``.
+        multiplier: Price of the constraint, at or above 0, broadcasts to ``[*labels]``.
+        threshold: Positive where ``logit > threshold``, in units of the logit, broadcasts to
+            ``[*labels]``.
+        weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default. An example
+            with weight 0 is as if absent.
+        surrogate: Upper bound of the indicator of an error.
+        label_priors: Share of positives in the constant term, in [0, 1], broadcasts to
+            ``[*labels]``; by default the batch's own.
+
+    Returns:
+        Shape ``[*labels]``, differentiable in logits, multiplier and threshold.
+
+    Raises:
+        ValueError: If a shape or dtype is not as above.
+
+    Example:
+        >>> import gobj, torch
+        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
+        >>> problem = gobj.recall_at_precision(0.9)
+        >>> gobj.lagrangian(logits, labels, problem, 1.0, 0.0, surrogate=gobj.zero_one)
+        tensor(0.2667)
+
+    References:
+        Eban et al., `Scalable Learning of Non-Decomposable Objectives
+        <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
+    """
+    batch = make_batch("lagrangian", logits, labels, weights)
+    price = batch.per_label("lagrangian", "multiplier", multiplier)
+    cut = batch.per_label("lagrangian", "threshold", threshold)
+    prior = share_of_positives("lagrangian", batch, label_priors)
+    return batch.rate(bounded_elements(batch, problem.lagrangian(price), cut, surrogate, prior))

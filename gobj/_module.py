@@ -1,0 +1,200 @@
+"""The module layer over the pure functions: a loss that keeps its state in buffers."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, TypedDict, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from gobj._batch import make_batch
+from gobj._checks import (
+    Number,
+    Reduction,
+    check_labels,
+    check_logits,
+    check_number,
+    check_target,
+    kind,
+    require,
+    spread_weights,
+)
+from gobj._forms import Problem
+from gobj._lagrangian import bounded_elements, share_of_positives
+from gobj._state import DualState, map_leaves, state_dict
+from gobj._surrogates import Surrogate, cross_entropy, hinge
+from gobj.duals._rule import DualRule
+from gobj.duals.frozen import FrozenDual
+from gobj.objectives._constrained import DEFAULT_RULE, constrained_loss, init_state, pose
+
+LOSS_TYPES = {"cross_entropy": cross_entropy, "hinge": hinge}
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of every module; :class:`DualLoss` says what they mean."""
+
+    loss_type: Literal["cross_entropy", "hinge"] | None
+    surrogate: Surrogate | None
+    rule: DualRule
+    dual_rate_factor: float | None
+    reduction: Reduction
+
+
+class DualLoss(nn.Module):
+    """Hold the state of a constrained loss: saved, moved with the module, frozen by ``eval()``.
+
+    Called as ``criterion(logits, targets)`` like ``torch.nn.BCEWithLogitsLoss``, with the same
+    shapes: ``[n]`` or ``[n, 1]`` for one label, ``[n, num_labels]`` for several; further dimensions,
+    such as pixels, are further examples. The loss is a scalar unless ``reduction="none"``. In
+    training mode a call also moves the state.
+
+    With ``dual_rate_factor`` the module is the classical one: the multipliers and thresholds are
+    parameters, which an optimiser of the user's choice moves by its own rule; the gradient of the
+    multipliers is reversed and scaled by the factor, so that descent ascends. The factor only
+    matters to optimisers whose step grows with the gradient: to Adam it does nothing. Multipliers
+    below zero are set to zero at the next call, weight decay belongs off.
+
+    Args:
+        problem: Builder of the problem, such as :func:`gobj.recall_at_precision`.
+        target: Name and value of its target, a number in (0, 1) or a tensor ``[num_labels]``.
+        num_labels: Number of labels, each with its own multiplier and threshold.
+        loss_type: ``"cross_entropy"`` or ``"hinge"``: short for ``surrogate``.
+        surrogate: Upper bound of the indicator of an error; by default the rule's own.
+        rule: How multiplier and threshold follow the batches.
+        dual_rate_factor: Scale of the reversed gradient, at or above 0, for the classical mode.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+    """
+
+    target: Tensor
+
+    def __init__(
+        self,
+        problem: Callable[[Number], Problem],
+        target: tuple[str, Number],
+        num_labels: int = 1,
+        **options: Unpack[Options],
+    ) -> None:
+        """Make the state; see the class."""
+        super().__init__()
+        name = type(self).__name__
+        self.problem, self.target_name = problem, target[0]
+        check_target(name, *target)
+        check_number(name, "num_labels", num_labels, low=1, closed=True)
+        self.register_buffer("target", torch.as_tensor(target[1], dtype=torch.float32))
+        loss_type, surrogate = options.get("loss_type"), options.get("surrogate")
+        known = loss_type is None or (loss_type in LOSS_TYPES and surrogate is None)
+        requirement = f"be one of {list(LOSS_TYPES)}, without `surrogate` beside it"
+        require(known, name, "loss_type", requirement, loss_type)
+        self.surrogate = surrogate if loss_type is None else LOSS_TYPES[loss_type]
+        self.rule = options.get("rule", DEFAULT_RULE)
+        self.reduction: Reduction = options.get("reduction", "mean")
+        self.dual_rate_factor = options.get("dual_rate_factor")
+        self.num_labels = num_labels
+        self._make_state()
+
+    def _make_state(self) -> None:
+        factor = self.dual_rate_factor
+        if factor is not None:
+            check_number(type(self).__name__, "dual_rate_factor", factor, low=0, closed=True)
+        state = init_state((self.num_labels,), rule=self.rule if factor is None else FrozenDual())
+        for name, leaf in state_dict(state).items():
+            if factor is None:
+                self.register_buffer(name.replace(".", "_"), leaf.clone())
+            else:
+                self.register_parameter(name, nn.Parameter(leaf.clone()))
+        self._template = state
+
+    @property
+    def state(self) -> DualState:
+        """The state as the pure functions take it."""
+        named = {name: getattr(self, name.replace(".", "_")) for name in state_dict(self._template)}
+        leaves = iter(named.values())
+        state: DualState = map_leaves(lambda _: next(leaves), self._template)
+        return state
+
+    def lambda_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the multipliers of the classical mode, for an optimiser of their own."""
+        if self.dual_rate_factor is not None:
+            yield self.get_parameter("multiplier")
+
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weights: Number | None = None,
+        label_priors: Number | None = None,
+    ) -> Tensor:
+        """Return the loss of a batch, and in training mode take the batch into the state.
+
+        Args:
+            logits: Scores, shape ``[n]``, ``[n, num_labels]`` or ``[n, num_labels, ...]``.
+            labels: 0 or 1, shape of the logits.
+            weights: Scalar, ``[n]`` or up to the shape of the logits.
+            label_priors: Share of positives, scalar or ``[num_labels]``.
+
+        Returns:
+            A scalar, or the logits' shape for ``reduction="none"``.
+        """
+        name = type(self).__name__
+        check_logits(name, logits)
+        check_labels(name, logits, labels)
+        rows, restore = as_rows(name, logits, self.num_labels)
+        if isinstance(weights, Tensor):
+            weights = rows(spread_weights(name, weights, logits).expand_as(logits))
+        step = self._classical if self.dual_rate_factor is not None else self._step
+        return restore(step(rows(logits), rows(labels), weights, label_priors))
+
+    def _step(
+        self, logits: Tensor, labels: Tensor, weights: Number | None, label_priors: Number | None
+    ) -> Tensor:
+        target, options = (self.target_name, self.target), (self.rule, label_priors, self.reduction)
+        loss, after = constrained_loss(
+            self.problem, target, logits, labels, self.state, weights, self.surrogate, *options
+        )
+        if self.training:
+            for key, leaf in state_dict(after).items():
+                setattr(self, key.replace(".", "_"), leaf)
+        return loss
+
+    def _classical(
+        self, logits: Tensor, labels: Tensor, weights: Number | None, label_priors: Number | None
+    ) -> Tensor:
+        name, batch = type(self).__name__, make_batch(type(self).__name__, logits, labels, weights)
+        multiplier, threshold = self.get_parameter("multiplier"), self.get_parameter("threshold")
+        if self.training:
+            with torch.no_grad():
+                multiplier.clamp_(min=0)
+        still = multiplier.detach()
+        reversed_ = still + self.dual_rate_factor * (still - multiplier)
+        form = pose(name, self.problem, (self.target_name, self.target), batch).lagrangian(
+            reversed_
+        )
+        prior = share_of_positives(name, batch, label_priors)
+        surrogate = self.surrogate or cross_entropy
+        elements = bounded_elements(batch, form, threshold, surrogate, prior)
+        return batch.spread(self.reduction, elements)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DualLoss":
+        """Move the state with the module, but keep it in float32 or wider."""
+
+        def widened(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            narrow = moved.is_floating_point() and moved.dtype.itemsize < torch.float32.itemsize
+            return tensor.to(moved.device) if narrow else moved
+
+        super()._apply(widened, recurse)
+        return self
+
+
+def as_rows(
+    function: str, logits: Tensor, num_labels: int
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return the way from the logits' shape to ``[n, num_labels]``, and the way back."""
+    if num_labels == 1:
+        return lambda x: x.reshape(-1, 1), lambda x: x.reshape(logits.shape) if x.dim() else x
+    fine = logits.dim() > 1 and logits.shape[1] == num_labels
+    require(fine, function, "logits", f"have {num_labels} labels in dimension 1", kind(logits))
+    last = logits.movedim(1, -1).shape
+    return (
+        lambda x: x.movedim(1, -1).reshape(-1, num_labels),
+        lambda x: x.reshape(last).movedim(-1, 1) if x.dim() else x,
+    )

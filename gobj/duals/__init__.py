@@ -1,0 +1,1 @@
+"""Dual rules: how multiplier and threshold follow the batches; one module a rule."""

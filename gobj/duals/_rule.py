@@ -1,0 +1,34 @@
+"""What a dual rule is."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+from gobj._batch import Batch
+from gobj._forms import Problem
+from gobj._state import DualState
+from gobj._surrogates import Surrogate, cross_entropy
+
+
+class DualRule(ABC):
+    """Turn a batch and a state into a loss and the next state; subclasses are frozen dataclasses.
+
+    Attributes:
+        surrogate: The surrogate of a loss that is called without one.
+    """
+
+    surrogate: Surrogate = cross_entropy
+
+    @abstractmethod
+    def init(self, like: Tensor) -> Any:
+        """Return the rule's own statistics, a NamedTuple of tensors shaped as ``like``."""
+
+    @abstractmethod
+    def step(
+        self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
+    ) -> tuple[Tensor, DualState]:
+        """Return the loss of each example, ``[n, *labels]``, and the state for the next batch.
+
+        The loss is taken at the incoming state. Callers detach and guard what is returned.
+        """

@@ -1,0 +1,77 @@
+"""Modules: the losses with their state in buffers, drop-in for those of ``torch.nn``."""
+
+from typing import Unpack
+
+from gobj._checks import Number, require
+from gobj._module import DualLoss as DualLoss
+from gobj._module import Options
+from gobj.objectives.fpr_at_tpr import FPRAtTPRLoss as FPRAtTPRLoss
+from gobj.objectives.fpr_at_tpr import fpr_at_tpr
+from gobj.objectives.precision_at_recall import PrecisionAtRecallLoss as PrecisionAtRecallLoss
+from gobj.objectives.precision_at_recall import precision_at_recall
+from gobj.objectives.recall_at_budget import RecallAtBudgetLoss as RecallAtBudgetLoss
+from gobj.objectives.recall_at_precision import RecallAtPrecisionLoss as RecallAtPrecisionLoss
+from gobj.objectives.recall_at_precision import recall_at_precision
+from gobj.objectives.specificity_at_npv import SpecificityAtNPVLoss as SpecificityAtNPVLoss
+from gobj.objectives.tpr_at_fpr import TPRAtFPRLoss as TPRAtFPRLoss
+from gobj.objectives.tpr_at_fpr import tpr_at_fpr
+
+
+class _ClassicalLoss(DualLoss):
+    """Choose the objective by the target that is given, in the classical mode by default."""
+
+    def __init__(
+        self, num_labels: int, targets: dict[str, Number | None], **options: Unpack[Options]
+    ) -> None:
+        builders = {
+            "target_recall": precision_at_recall,
+            "target_precision": recall_at_precision,
+            "target_fpr": tpr_at_fpr,
+            "target_tpr": fpr_at_tpr,
+        }
+        given = [(name, value) for name, value in targets.items() if value is not None]
+        first, *others = targets
+        requirement = f"be given, or else `{others[0]}`, and not both"
+        require(len(given) == 1, type(self).__name__, first, requirement, targets)
+        options.setdefault("dual_rate_factor", 0.1)
+        super().__init__(builders[given[0][0]], given[0], num_labels, **options)
+
+
+class PRLoss(_ClassicalLoss):
+    """Alias in the style of earlier libraries, in the classical mode by default.
+
+    ``target_recall`` makes a :class:`PrecisionAtRecallLoss`, ``target_precision`` a
+    :class:`RecallAtPrecisionLoss`; pass ``dual_rate_factor=None`` for a dual rule instead.
+    """
+
+    def __init__(
+        self,
+        num_labels: int = 1,
+        *,
+        target_recall: Number | None = None,
+        target_precision: Number | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Make the state; see :class:`DualLoss`."""
+        targets = {"target_recall": target_recall, "target_precision": target_precision}
+        super().__init__(num_labels, targets, **options)
+
+
+class TPRFPRLoss(_ClassicalLoss):
+    """Alias in the style of earlier libraries, in the classical mode by default.
+
+    ``target_fpr`` makes a :class:`TPRAtFPRLoss`, ``target_tpr`` an :class:`FPRAtTPRLoss`; pass
+    ``dual_rate_factor=None`` for a dual rule instead.
+    """
+
+    def __init__(
+        self,
+        num_labels: int = 1,
+        *,
+        target_fpr: Number | None = None,
+        target_tpr: Number | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Make the state; see :class:`DualLoss`."""
+        targets = {"target_fpr": target_fpr, "target_tpr": target_tpr}
+        super().__init__(num_labels, targets, **options)

@@ -1,0 +1,92 @@
+"""Recall at a precision."""
+
+from typing import Unpack
+
+from torch import Tensor
+
+from gobj._checks import Number, Reduction, check_target
+from gobj._documentation import documented
+from gobj._forms import LinearForm, Problem
+from gobj._module import DualLoss, Options
+from gobj._state import DualState
+from gobj._surrogates import Surrogate
+from gobj.duals._rule import DualRule
+from gobj.objectives._constrained import DEFAULT_RULE, constrained_loss
+
+
+@documented
+def recall_at_precision(target: Number) -> Problem:
+    r"""Pose: the fewest missed positives while precision stays at or above a target.
+
+    .. math:: \min FN \quad\text{s.t.}\quad a\,FP + (1 - a)(FN - P) \le 0
+
+    Args:
+        target: Precision :math:`a`, {open_unit}
+
+    {posed}
+
+    Example:
+        >>> import gobj
+        >>> gobj.recall_at_precision(0.75).cost == gobj.LinearForm(false_negative=1.0)
+        True
+
+    {paper}
+    """
+    check_target("recall_at_precision", "target", target)
+    held = LinearForm(false_negative=1 - target, false_positive=target, positives=target - 1)
+    return Problem(LinearForm(false_negative=1.0), held)
+
+
+@documented
+def recall_at_precision_loss(
+    logits: Tensor,
+    labels: Tensor,
+    state: DualState,
+    *,
+    target_precision: Number,
+    weights: Number | None = None,
+    surrogate: Surrogate | None = None,
+    rule: DualRule = DEFAULT_RULE,
+    label_priors: Number | None = None,
+    reduction: Reduction = "mean",
+) -> tuple[Tensor, DualState]:
+    r"""Maximise recall while precision stays at or above a target.
+
+    .. math:: \min FN \quad\text{s.t.}\quad a\,FP + (1 - a)(FN - P) \le 0
+
+    Args:
+        {batch}
+        target_precision: Precision :math:`a`, {open_unit}
+        {options}
+
+    {outcome}
+
+    Example:
+        >>> import gobj, torch
+        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
+        >>> loss, state = gobj.recall_at_precision_loss(
+        ...     logits, labels, gobj.init_state(), target_precision=0.75
+        ... )
+        >>> loss.isfinite(), state.threshold.shape
+        (tensor(True), torch.Size([]))
+
+    {paper}
+    """
+    target = ("target_precision", target_precision)
+    options = (weights, surrogate, rule, label_priors, reduction)
+    return constrained_loss(recall_at_precision, target, logits, labels, state, *options)
+
+
+class RecallAtPrecisionLoss(DualLoss):
+    """Maximise recall while precision stays at or above a target.
+
+    Module of :func:`gobj.recall_at_precision_loss`, drop-in for ``torch.nn.BCEWithLogitsLoss``;
+    :class:`gobj.nn.DualLoss` says what its other arguments mean.
+    """
+
+    def __init__(
+        self, target_precision: Number, num_labels: int = 1, **options: Unpack[Options]
+    ) -> None:
+        """Make the state; see the class."""
+        target = ("target_precision", target_precision)
+        super().__init__(recall_at_precision, target, num_labels, **options)

@@ -1,0 +1,91 @@
+"""Weights and reductions of the losses without state: one mechanism for all of them."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gobj._checks import Number, Reduction, check_reduction, require, spread_weights
+
+MeanOver = Literal["elements", "weights", "class_weights", "all_weights"]
+
+_FACTORS: dict[MeanOver, tuple[bool, bool]] = {
+    "elements": (False, False),
+    "weights": (True, False),
+    "class_weights": (False, True),
+    "all_weights": (True, True),
+}
+
+
+def check_reductions(function: str, reduction: str, mean_over: str) -> None:
+    """Require one of torch's reductions and a known denominator of the mean."""
+    check_reduction(function, reduction)
+    requirement = "be 'elements', 'weights', 'class_weights' or 'all_weights'"
+    require(mean_over in _FACTORS, function, "mean_over", requirement, repr(mean_over))
+
+
+def widen(values: Tensor) -> Tensor:
+    """Return the values in float32 or wider, the precision in which losses are computed."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def element_weights(function: str, weights: Number | None, elements: Tensor) -> Tensor | None:
+    """Spread weights from the left over the elements of a loss, in their rank and dtype."""
+    if weights is None:
+        return None
+    spread = spread_weights(function, weights, elements).to(elements.dtype)
+    return spread.reshape(spread.shape + (1,) * (elements.dim() - spread.dim()))
+
+
+def drop_weightless(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Replace what has weight 0 by 0, so that neither its value nor its gradient can matter."""
+    return values if weights is None else torch.where(weights != 0, values, 0)
+
+
+def bound(logits: Tensor) -> Tensor:
+    """Clamp infinite scores to huge ones, whose products and differences stay finite."""
+    huge = torch.finfo(logits.dtype).max ** 0.5
+    return logits.clamp(-huge, huge)
+
+
+def weigh(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Multiply losses by weights; weight 0 gives 0, whatever the loss."""
+    return losses if weights is None else weights * drop_weightless(losses, weights)
+
+
+def reduce_losses(
+    losses: Tensor,
+    reduction: Reduction,
+    *,
+    weights: Tensor | None = None,
+    mean_over: MeanOver = "all_weights",
+    class_weights: Tensor | None = None,
+    counted: Tensor | None = None,
+) -> Tensor:
+    """Weigh losses element by element and reduce them.
+
+    Args:
+        losses: Losses, any shape; a class weight is already in them.
+        reduction: One of torch's three.
+        weights: Weights that broadcast to ``losses``; None is 1.
+        mean_over: Which weights of an element make up its part of the mean's denominator.
+        class_weights: Class weight of each element, broadcasts to ``losses``; None is 1.
+        counted: False where an element, of cost 0, is not there at all; None counts all.
+
+    Returns:
+        A scalar, or the shape of ``losses``. A mean over nothing is 0.
+    """
+    weighted = weigh(losses, weights)
+    if reduction == "none":
+        return weighted
+    if reduction == "sum":
+        return weighted.sum()
+    kept = zip((weights, class_weights), _FACTORS[mean_over], strict=True)
+    factors = [factor for factor, keep in kept if keep and factor is not None]
+    if counted is None and not factors:
+        return weighted.sum() / max(losses.numel(), 1)
+    mass = losses.new_ones(()) if counted is None else counted.to(losses.dtype)
+    for factor in factors:
+        mass = mass * factor
+    total = mass.expand_as(losses).sum()
+    return torch.where(total != 0, weighted.sum() / torch.where(total != 0, total, 1), 0)

@@ -53,6 +53,11 @@ def weigh(losses: Tensor, weights: Tensor | None) -> Tensor:
     return losses if weights is None else weights * drop_weightless(losses, weights)
 
 
+def nonzero_or_one(total: Tensor) -> Tensor:
+    """Return a denominator that is never 0."""
+    return torch.where(total != 0, total, 1)
+
+
 def reduce_losses(
     losses: Tensor,
     reduction: Reduction,
@@ -88,4 +93,4 @@ def reduce_losses(
     for factor in factors:
         mass = mass * factor
     total = mass.expand_as(losses).sum()
-    return torch.where(total != 0, weighted.sum() / torch.where(total != 0, total, 1), 0)
+    return torch.where(total != 0, weighted.sum() / nonzero_or_one(total), 0)

@@ -1,0 +1,110 @@
+"""Binomial deviance of labelled embeddings."""
+
+import torch
+from torch import Tensor
+
+from gobj._checks import Number, Reduction, kind, require
+from gobj.losses._module import LossModule
+from gobj.losses._weighting import drop_weightless, element_weights, widen
+from gobj.losses.pairwise_binomial_deviance import (
+    pairs_from_labels,
+    pairwise_binomial_deviance_loss,
+)
+
+
+def binomial_deviance_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    alpha: float = 2.0,
+    beta: float = 0.5,
+    negative_cost: float = 1.0,
+    weights: Number | None = None,
+    reduction: Reduction = "sum",
+) -> Tensor:
+    r"""Pull embeddings of one class together and push those of different classes apart.
+
+    .. math:: \sum_{i \ne j} W_{ij} \log\bigl(1 + e^{-\alpha (S_{ij} - \beta) M_{ij}}\bigr)
+
+    :math:`S` is the cosine similarity; mask :math:`M` and weights :math:`W` are those of
+    :func:`pairs_from_labels`. So the loss is the mean over the positive pairs plus the mean over
+    the negative ones, however many there are of each, and a kind without a pair adds 0.
+
+    Args:
+        embeddings: One row per example, any length, shape ``[n, d]``. A row of zeros has
+            similarity 0 with everything and receives no gradient.
+        labels: Class of each example, any dtype, shape ``[n]``.
+        alpha: Steepness, above 0.
+        beta: Similarity at which a pair costs log 2, usually in (-1, 1).
+        negative_cost: Steepness of the negative pairs relative to the positive ones, at or above 0.
+        weights: At or above 0, scalar or ``[n]``; 1 by default. An example with weight 0 is in no
+            pair, whatever its embedding.
+        reduction: ``"sum"``, the loss above; ``"mean"``, the same divided by the sum of ``W``; or
+            ``"none"`` for the terms of the sum, ``[n, n]``.
+
+    Returns:
+        The loss, a scalar or ``[n, n]``, in float32 or wider.
+
+    Raises:
+        ValueError: If a shape, a dtype, a number or a name is not as above.
+
+    Example:
+        >>> import gobj, torch
+        >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 2.0]])
+        >>> labels = torch.tensor([7, 7, 3])
+        >>> gobj.binomial_deviance_loss(embeddings, labels)
+        tensor(0.9926)
+
+        A pure function: gradients of many batches at once, or of each row's part of one batch.
+
+        >>> batches = torch.stack([embeddings, embeddings.flip(0)])
+        >>> per_batch = torch.func.grad(gobj.binomial_deviance_loss)
+        >>> torch.func.vmap(per_batch, in_dims=(0, None))(batches, labels).shape
+        torch.Size([2, 3, 2])
+        >>> def of_each_row(embeddings):
+        ...     return gobj.binomial_deviance_loss(embeddings, labels, reduction="none").sum(1)
+        >>> torch.func.jacrev(of_each_row)(embeddings).shape
+        torch.Size([3, 3, 2])
+
+    References:
+        Yi et al., `Deep Metric Learning for Practical Person Re-Identification
+        <https://arxiv.org/abs/1407.4979>`_, 2014.
+    """
+    name = "binomial_deviance_loss"
+    fine = isinstance(embeddings, Tensor) and embeddings.is_floating_point()
+    fine = fine and embeddings.dim() == 2
+    requirement = "be a floating-point tensor of shape [n, d]"
+    require(fine, name, "embeddings", requirement, kind(embeddings))
+    fine = isinstance(labels, Tensor) and labels.shape == embeddings.shape[:1]
+    require(fine, name, "labels", f"have shape {list(embeddings.shape[:1])}", kind(labels))
+    embeddings = widen(embeddings)
+    spread = element_weights(name, weights, embeddings.new_ones(labels.shape))
+    if spread is not None:
+        embeddings = drop_weightless(embeddings, spread.unsqueeze(1))
+    pairs = pairs_from_labels(
+        labels, negative_cost=negative_cost, weights=spread, dtype=embeddings.dtype
+    )
+    return pairwise_binomial_deviance_loss(
+        _cosine_similarity(embeddings),
+        pairs.mask,
+        alpha=alpha,
+        beta=beta,
+        weights=pairs.weights,
+        reduction=reduction,
+    )
+
+
+def _cosine_similarity(embeddings: Tensor) -> Tensor:
+    """Return the cosines between rows, where a row of zeros is orthogonal to every row."""
+    largest = embeddings.detach().abs().amax(1, keepdim=True)
+    # squares of scaled entries neither overflow nor all vanish
+    scaled = embeddings / torch.where(largest > 0, largest, 1)
+    squared = scaled.square().sum(1, keepdim=True)
+    unit = scaled * torch.where(largest > 0, squared, 1).rsqrt()
+    return unit @ unit.mT
+
+
+class BinomialDevianceLoss(LossModule):
+    """Module form of :func:`binomial_deviance_loss`."""
+
+    function = staticmethod(binomial_deviance_loss)

@@ -1,0 +1,144 @@
+"""Poly-1 focal loss: the focal loss of each label with its first polynomial term as a knob."""
+
+import sys
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gobj._checks import (
+    Number,
+    Reduction,
+    broadcasts,
+    check_labels,
+    check_logits,
+    check_number,
+    kind,
+    require,
+)
+from gobj.losses._module import LossModule
+from gobj.losses._weighting import (
+    MeanOver,
+    bound,
+    check_reductions,
+    drop_weightless,
+    element_weights,
+    reduce_losses,
+    weigh,
+    widen,
+)
+
+
+def poly1_focal_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    epsilon: float = 1.0,
+    gamma: float = 2.0,
+    alpha: float | None = 0.25,
+    pos_weight: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    weight_form: Literal["whole", "ce_only"] = "whole",
+    weights: Number | None = None,
+    reduction: Reduction = "mean",
+    mean_over: MeanOver = "all_weights",
+) -> Tensor:
+    r"""Raise or lower the first polynomial term of the focal loss by ``epsilon``.
+
+    .. math:: \alpha_t\, u^\gamma \operatorname{BCE} + \epsilon\, u^{\gamma + 1},
+        \quad u = y (1 - p) + (1 - y)\, p, \quad \alpha_t = \alpha y + (1 - \alpha)(1 - y)
+
+    Each label is a binary problem, :math:`p` its sigmoid and :math:`u` the probability of being
+    wrong. At :math:`\epsilon = \gamma = 0` without :math:`\alpha` this is torch's binary cross
+    entropy. The gradient is finite at every score and for every :math:`\gamma \ge 0`.
+
+    Args:
+        logits: Scores, shape ``[n, *labels]``, any shape that ``weights`` and labels fit.
+        labels: 0, 1 or between (boolean, integer or float), shape of the logits. Class indices
+            become such labels by :func:`torch.nn.functional.one_hot`.
+        epsilon: Weight of the added term; 0 is the focal loss.
+        gamma: Focus on wrong predictions, at or above 0; 0 is no focus.
+        alpha: Share of the positives in the focal term, in [0, 1]; None weighs both classes by 1.
+        pos_weight: Multiplies the positives inside BCE, broadcasts to the logits as in torch.
+        class_weights: At or above 0, one per label, broadcasts to the logits as in torch.
+        weight_form: What ``class_weights`` multiply: the ``"whole"`` loss, or ``"ce_only"``, its
+            first term, as in the published code.
+        weights: At or above 0, scalar, ``[n]`` or up to the shape of the logits; 1 by default. An
+            element with weight 0 costs nothing, whatever its score or label.
+        reduction: ``"mean"``, ``"sum"``, or ``"none"`` for the shape of the logits.
+        mean_over: Denominator of the mean: the number of ``"elements"``, the sum of ``"weights"``,
+            of ``"class_weights"`` or of their product, ``"all_weights"``.
+
+    Returns:
+        The loss, a scalar or the shape of the logits, in float32 or wider.
+
+    Raises:
+        ValueError: If a shape, a dtype, a number or a name is not as above.
+
+    Example:
+        >>> import gobj, torch
+        >>> logits, labels = torch.tensor([[2.0, -1.0], [0.0, 3.0]]), torch.tensor([[1, 0], [1, 1]])
+        >>> gobj.poly1_focal_loss(logits, labels, epsilon=-1.0, reduction="none")
+        tensor([[-0.0012, -0.0025], [-0.0817, -0.0001]])
+
+        A label that is missing has weight 0, whatever stands in its place.
+
+        >>> known = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+        >>> gobj.poly1_focal_loss(logits, labels.where(known > 0, torch.nan), weights=known)
+        tensor(0.0728)
+
+    References:
+        Leng et al., `PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions
+        <https://arxiv.org/abs/2204.12511>`_, ICLR 2022; Lin et al., `Focal Loss for Dense Object
+        Detection <https://arxiv.org/abs/1708.02002>`_, ICCV 2017.
+    """
+    name = "poly1_focal_loss"
+    check_logits(name, logits)
+    check_labels(name, logits, labels)
+    check_number(name, "epsilon", epsilon)
+    check_number(name, "gamma", gamma, low=0, high=sys.float_info.max, closed=True)
+    check_reductions(name, reduction, mean_over)
+    fine = weight_form in ("whole", "ce_only")
+    require(fine, name, "weight_form", "be 'whole' or 'ce_only'", repr(weight_form))
+    logits = widen(logits)
+    spread = element_weights(name, weights, logits)
+    factor = _per_label(name, "class_weights", class_weights, logits)
+    positive_weight = _per_label(name, "pos_weight", pos_weight, logits)
+
+    scores = bound(drop_weightless(logits, spread))
+    targets = drop_weightless(labels.to(logits.dtype), spread)
+    wrong = _probability_of_wrong(scores, targets)
+    cross_entropy = functional.binary_cross_entropy_with_logits(
+        scores, targets, pos_weight=positive_weight, reduction="none"
+    )
+    if alpha is not None:
+        check_number(name, "alpha", alpha, low=0, high=1, closed=True)
+        cross_entropy = cross_entropy * (targets * (2 * alpha - 1) + (1 - alpha))
+    if weight_form == "ce_only":
+        losses = wrong.pow(gamma) * (weigh(cross_entropy, factor) + epsilon * wrong)
+    else:
+        losses = weigh(wrong.pow(gamma) * (cross_entropy + epsilon * wrong), factor)
+    return reduce_losses(
+        losses, reduction, weights=spread, mean_over=mean_over, class_weights=factor
+    )
+
+
+def _per_label(function: str, name: str, values: Tensor | None, logits: Tensor) -> Tensor | None:
+    if values is None:
+        return None
+    fine = isinstance(values, Tensor) and broadcasts(values.shape, logits.shape)
+    require(fine, function, name, f"broadcast to {list(logits.shape)}", kind(values))
+    return values.to(logits.dtype)
+
+
+def _probability_of_wrong(scores: Tensor, targets: Tensor) -> Tensor:
+    """Return u, accurate near 0 and never so small that a power of it has an infinite slope."""
+    wrong = targets * torch.sigmoid(-scores) + (1 - targets) * torch.sigmoid(scores)
+    return wrong.clamp_min(torch.finfo(scores.dtype).tiny ** 0.5)
+
+
+class Poly1FocalLoss(LossModule):
+    """Module form of :func:`poly1_focal_loss`, for :class:`torch.nn.BCEWithLogitsLoss`."""
+
+    function = staticmethod(poly1_focal_loss)

@@ -5,6 +5,7 @@ A score ``z`` is called positive to the degree ``A = sigmoid(amplification * (u 
 which is exactly 0 as soon as ``y`` rounds to 1. Here ``1 - y`` is computed by itself.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from gobj._checks import Number
+
+Counts = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Step(NamedTuple):
@@ -25,19 +28,18 @@ class Step(NamedTuple):
 
 def soft_counts(
     scores: Tensor, labels: Tensor, weights: Tensor | None, amplification: Number, step: Step
-) -> Tensor:
-    """Sum true positives, false positives, false negatives and true negatives.
+) -> Counts:
+    """Sum true positives, false positives, false negatives and true negatives over ``step.dims``.
 
-    They are stacked along a leading dimension, ``[4, *labels]``, and differentiate with respect to
-    the scores.
+    They differentiate with respect to the scores.
     """
     if torch.compiler.is_compiling():  # the compiler fuses the definition and refuses a custom jvp
-        counts = _define(scores, labels, weights, amplification, step)
-    else:
-        if isinstance(amplification, Tensor):
-            scores = scores + 0 * amplification  # has its vmap dimensions: in place is safe below
-        counts, *_ = _Counts.apply(scores, labels, weights, amplification, step)  # type: ignore[no-untyped-call]
-    return counts.squeeze([dim + 1 for dim in step.dims])
+        return _define(scores, labels, weights, amplification, step)
+    if isinstance(amplification, Tensor):
+        scores = scores + 0 * amplification  # has its vmap dimensions: in place is safe below
+    outputs = _Counts.apply(scores, labels, weights, amplification, step)  # type: ignore[no-untyped-call]
+    counts: Counts = outputs[:4]
+    return counts
 
 
 def _sigmoid(x: Tensor) -> Tensor:
@@ -47,13 +49,22 @@ def _sigmoid(x: Tensor) -> Tensor:
 
 def _define(
     scores: Tensor, labels: Tensor, weights: Tensor | None, amplification: Number, step: Step
-) -> Tensor:
+) -> Counts:
     inner = _sigmoid(scores) if step.squashed else scores
     x = (inner - step.centre) * amplification
     mass = 1 if weights is None else weights
     parts = _sigmoid(x) * mass, _sigmoid(-x) * mass
     sides = [side * part for part in parts for side in (labels, 1 - labels)]
-    return torch.stack([side.sum(step.dims, keepdim=True) for side in sides])
+    tp, fp, fn, tn = [side.sum(step.dims) for side in sides]
+    return tp, fp, fn, tn
+
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``sigmoid(x)`` and ``sigmoid(-x)``, each right to rounding, from one exponential."""
+    limit = math.log(torch.finfo(x.dtype).max) - 1
+    upper = x.clamp(-limit, limit).exp_()
+    lower = (upper + 1).reciprocal_()
+    return upper.mul_(lower), lower
 
 
 def _slope_ratio(scores: Tensor, amplification: Number, step: Step) -> Tensor:
@@ -83,59 +94,59 @@ class _Counts(torch.autograd.Function):
     @staticmethod
     def forward(
         scores: Tensor, labels: Tensor, weights: Tensor | None, amplification: Number, step: Step
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        # In place only where the result is sure to carry every batch dimension of a vmap.
+    ) -> tuple[Tensor, ...]:
+        # In place where the result is sure to carry every batch dimension of a vmap; what is not
+        # needed any more is let go, for in fresh memory an operation takes several times as long.
         if step.squashed:
-            inner, slope = torch.sigmoid(scores), scores.neg().sigmoid_()
+            inner, slope = _halves(scores)
             slope.mul_(inner)
-            x = inner.sub_(step.centre).mul_(amplification)
-            called, passed = torch.sigmoid(x), x.neg_().sigmoid_()
-            slope.mul_(called).mul_(passed)
+            called, passed = _halves(inner.sub_(step.centre).mul_(amplification))
+            del inner
+            slope.mul_(passed)
         else:
-            x = (scores - step.centre).mul_(amplification)
-            called, passed = torch.sigmoid(x), x.neg_().sigmoid_()
-            slope = called * passed
+            called, passed = _halves((scores - step.centre).mul_(amplification))
+            slope = passed
         if weights is not None:
-            called, passed, slope = called * weights, passed * weights, slope * weights
-        counts = []
-        for part in (called, passed):
-            side = labels * part
-            counts.append(side.sum(step.dims, keepdim=True))
-            counts.append(side.sub_(part).sum(step.dims, keepdim=True).abs())
-        positive = labels * slope
-        return torch.stack(counts), positive, slope - positive
+            called, passed = called * weights, passed * weights
+        side = labels * passed
+        fn = side.sum(step.dims)
+        tn = side.sub_(passed).sum(step.dims).abs()
+        del side, passed
+        positive = labels * called
+        negative = called - positive
+        tp, fp = positive.sum(step.dims), negative.sum(step.dims)
+        return tp, fp, fn, tn, positive.mul_(slope), negative.mul_(slope)
 
     @staticmethod
     def setup_context(
         ctx: _Saved,
         inputs: tuple[Tensor, Tensor, Tensor | None, Number, Step],
-        output: tuple[Tensor, Tensor, Tensor],
+        output: tuple[Tensor, ...],
     ) -> None:
         scores, _, _, ctx.amplification, ctx.step = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(scores, *output[1:])
-        ctx.save_for_forward(scores, *output[1:])
+        ctx.save_for_backward(scores, *output[4:])
+        ctx.save_for_forward(scores, *output[4:])
 
     @staticmethod
-    def backward(
-        ctx: _Saved, of_counts: Tensor | None, *of_slopes: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Saved, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         scores, positive, negative = ctx.saved_tensors
-        through = torch.zeros_like(scores) if of_counts is None else None
-        if of_counts is not None:
-            tp, fp, fn, tn = (of_counts * ctx.amplification).unbind()
-            through = (tp - fn) * positive + (fp - tn) * negative
-        for gradient, slope in zip(of_slopes, (positive, negative), strict=True):
+        kept = [size for dim, size in enumerate(scores.shape) if dim not in ctx.step.dims]
+        tp, fp, fn, tn = [scores.new_zeros(kept) if g is None else g for g in gradients[:4]]
+        of_positive, of_negative = (tp - fn) * ctx.amplification, (fp - tn) * ctx.amplification
+        for dim in ctx.step.dims:
+            of_positive, of_negative = of_positive.unsqueeze(dim), of_negative.unsqueeze(dim)
+        through = (of_positive * positive).add_(of_negative * negative)
+        for gradient, slope in zip(gradients[4:], (positive, negative), strict=True):
             if gradient is not None:
-                bend = gradient * slope * _slope_ratio(scores, ctx.amplification, ctx.step)
-                through = through + bend
+                bend = slope * _slope_ratio(scores, ctx.amplification, ctx.step)
+                through = through + gradient * bend
         return through, None, None, None, None
 
     @staticmethod
-    def jvp(ctx: _Saved, tangent: Tensor, *_: None) -> tuple[Tensor, Tensor, Tensor]:
+    def jvp(ctx: _Saved, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:
         scores, positive, negative = ctx.saved_tensors
         scaled = tangent * ctx.amplification
-        tp = (positive * scaled).sum(ctx.step.dims, keepdim=True)
-        fp = (negative * scaled).sum(ctx.step.dims, keepdim=True)
+        tp, fp = (positive * scaled).sum(ctx.step.dims), (negative * scaled).sum(ctx.step.dims)
         bend = tangent * _slope_ratio(scores, ctx.amplification, ctx.step)
-        return torch.stack([tp, fp, -tp, -fp]), positive * bend, negative * bend
+        return tp, fp, -tp, -fp, positive * bend, negative * bend

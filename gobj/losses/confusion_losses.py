@@ -54,7 +54,6 @@ def confusion_metric_loss(
     metric: Metric,
     average: Average = "macro",
     smoothing: float = 0.0,
-    function: str = "confusion_metric_loss",
     **counting: Unpack[Counting],
 ) -> Tensor:
     """Maximise any metric that is a function of the confusion counts.
@@ -80,18 +79,37 @@ def confusion_metric_loss(
         >>> confusion_metric_loss(logits, labels, metric=positive_likelihood)
         tensor(0.3385)
     """
+
+    def guarded(counts: SoftConfusion) -> Tensor:
+        empty = torch.stack(counts).detach().sum(0) == 0
+        return metric(SoftConfusion(*(count + empty for count in counts))) * ~empty + empty
+
+    name = "confusion_metric_loss"
+    return _loss(name, guarded, logits, labels, average=average, smoothing=smoothing, **counting)
+
+
+def _loss(
+    function: str,
+    metric: Metric,
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    average: Average = "macro",
+    smoothing: float = 0.0,
+    **counting: Unpack[Counting],
+) -> Tensor:
+    """Return one minus a metric that is 1, with a finite gradient, where all counts are 0."""
     check_number(function, "smoothing", smoothing, low=0, closed=True)
     known = average in ("macro", "micro", "none")
     require(known, function, "average", "be 'macro', 'micro' or 'none'", repr(average))
-    counts = torch.stack(soft_confusion(logits, labels, function=function, **counting))
+    counts = soft_confusion(logits, labels, function=function, **counting)
     if average == "micro":
-        counts = counts.reshape(4, -1).sum(1)
-    total = counts.detach().sum(0)
-    empty = total == 0
-    counts = counts + empty  # any counts will do where the loss is set to 0, if they are finite
+        counts = SoftConfusion(*(count.sum() for count in counts))
     if smoothing:
-        counts = counts + smoothing * torch.stack([total, 0 * total, 0 * total, total])
-    losses = torch.where(empty, 0, 1 - metric(SoftConfusion(*counts.unbind())))
+        extra = smoothing * torch.stack(counts).detach().sum(0)
+        tp, fp, fn, tn = counts
+        counts = SoftConfusion(tp + extra, fp, fn, tn + extra)
+    losses = 1 - metric(counts)
     if average == "none" or losses.dim() == 0:
         return losses
     return losses.sum() / max(losses.numel(), 1)
@@ -108,9 +126,7 @@ def accuracy_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) ->
         >>> gobj.accuracy_loss(torch.tensor([3.0, -0.1, 0.1]), torch.tensor([1, 1, 0]))
         tensor(0.5740)
     """
-    name = "accuracy_loss"
-    metric = metrics.accuracy
-    return confusion_metric_loss(logits, labels, metric=metric, function=name, **options)
+    return _loss("accuracy_loss", metrics.accuracy, logits, labels, **options)
 
 
 @completed_from(confusion_metric_loss)
@@ -124,9 +140,7 @@ def precision_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) -
         >>> gobj.precision_loss(torch.tensor([3.0, -0.1, 0.1]), torch.tensor([1, 1, 0]))
         tensor(0.4305)
     """
-    name = "precision_loss"
-    metric = metrics.precision
-    return confusion_metric_loss(logits, labels, metric=metric, function=name, **options)
+    return _loss("precision_loss", metrics.precision, logits, labels, **options)
 
 
 @completed_from(confusion_metric_loss)
@@ -142,9 +156,7 @@ def recall_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) -> T
         >>> gobj.recall_loss(torch.tensor([3.0, -0.1, 0.1]), torch.tensor([1, 1, 0]))
         tensor(0.4305)
     """
-    name = "recall_loss"
-    metric = metrics.recall
-    return confusion_metric_loss(logits, labels, metric=metric, function=name, **options)
+    return _loss("recall_loss", metrics.recall, logits, labels, **options)
 
 
 @completed_from(
@@ -165,7 +177,7 @@ def f_beta_loss(
     name = "f_beta_loss"
     check_number(name, "beta", beta, low=0)
     metric = partial(metrics.f_beta, beta=beta)
-    return confusion_metric_loss(logits, labels, metric=metric, function=name, **options)
+    return _loss(name, metric, logits, labels, **options)
 
 
 @completed_from(confusion_metric_loss)
@@ -179,9 +191,7 @@ def balanced_accuracy_loss(logits: Tensor, labels: Tensor, **options: Unpack[Opt
         >>> gobj.balanced_accuracy_loss(torch.tensor([3.0, -0.1, 0.1]), torch.tensor([1, 1, 0]))
         tensor(0.6457)
     """
-    name = "balanced_accuracy_loss"
-    metric = metrics.balanced_accuracy
-    return confusion_metric_loss(logits, labels, metric=metric, function=name, **options)
+    return _loss("balanced_accuracy_loss", metrics.balanced_accuracy, logits, labels, **options)
 
 
 @completed_from(confusion_metric_loss)
@@ -195,9 +205,7 @@ def geometric_mean_loss(logits: Tensor, labels: Tensor, **options: Unpack[Option
         >>> gobj.geometric_mean_loss(torch.tensor([3.0, -0.1, 0.1]), torch.tensor([1, 1, 0]))
         tensor(0.7186)
     """
-    name = "geometric_mean_loss"
-    metric = metrics.geometric_mean
-    return confusion_metric_loss(logits, labels, metric=metric, function=name, **options)
+    return _loss("geometric_mean_loss", metrics.geometric_mean, logits, labels, **options)
 
 
 @completed_from(confusion_metric_loss)
@@ -211,9 +219,7 @@ def jaccard_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) -> 
         >>> gobj.jaccard_loss(torch.tensor([3.0, -0.1, 0.1]), torch.tensor([1, 1, 0]))
         tensor(0.6019)
     """
-    name = "jaccard_loss"
-    metric = metrics.jaccard
-    return confusion_metric_loss(logits, labels, metric=metric, function=name, **options)
+    return _loss("jaccard_loss", metrics.jaccard, logits, labels, **options)
 
 
 @completed_from(confusion_metric_loss)
@@ -227,9 +233,7 @@ def matthews_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) ->
         >>> gobj.matthews_loss(torch.tensor([3.0, -0.1, 0.1]), torch.tensor([1, 1, 0]))
         tensor(1.2915)
     """
-    name = "matthews_loss"
-    metric = metrics.matthews
-    return confusion_metric_loss(logits, labels, metric=metric, function=name, **options)
+    return _loss("matthews_loss", metrics.matthews, logits, labels, **options)
 
 
 class ConfusionMetricLoss(LossModule):

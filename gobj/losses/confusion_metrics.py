@@ -69,12 +69,13 @@ def matthews(counts: SoftConfusion) -> Tensor:
     return agreement - contradiction
 
 
-def _share(part: Tensor, rest: Tensor, absent: float = 1.0) -> Tensor:
+def _share(part: Tensor, rest: Tensor, absent: int = 1) -> Tensor:
     """Return ``part / (part + rest)``, or ``absent`` where that is 0 / 0."""
     whole = part + rest
     limits = torch.finfo(whole.dtype)
-    empty = (whole <= limits.tiny / limits.eps).to(whole.dtype)  # smaller ones overflow the slope
-    return part / (whole + empty) + absent * empty
+    empty = whole <= limits.tiny / limits.eps  # the gradient of a smaller one would overflow
+    share = part / (whole + empty)
+    return share + empty if absent else share
 
 
 def _root(share: Tensor) -> Tensor:

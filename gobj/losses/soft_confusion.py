@@ -114,7 +114,7 @@ def soft_confusion(
     dims = axes[:1] if class_dim is None else axes
     step = Step(centre, squashed=temperature is None and not probabilities, dims=dims)
     mass = None if mass is None else mass.detach()
-    return SoftConfusion(*soft_counts(scores, members, mass, amplification, step).unbind())
+    return SoftConfusion(*soft_counts(scores, members, mass, amplification, step))
 
 
 def _check_steepness(function: str, argument: str, value: Number) -> None:

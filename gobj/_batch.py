@@ -7,7 +7,6 @@ from torch import Tensor
 
 from gobj._checks import (
     Number,
-    Reduction,
     broadcasts,
     check_labels,
     check_logits,
@@ -47,13 +46,10 @@ class Batch(NamedTuple):
         weighted = values if self.weights is None else values * self.weights
         return weighted.sum(0) / torch.where(self.mass > 0, self.mass, 1)
 
-    def spread(self, reduction: Reduction, values: Tensor) -> Tensor:
-        """Reduce the losses of examples; their mean is the mean over labels of the rate."""
-        if reduction == "mean":
-            return self.rate(values).mean()
+    def each(self, values: Tensor) -> Tensor:
+        """Scale the losses of examples such that their mean is the mean over labels of the rate."""
         relative = values.shape[0] / torch.where(self.mass > 0, self.mass, 1)
-        each = values * relative if self.weights is None else values * (self.weights * relative)
-        return each.sum() if reduction == "sum" else each
+        return values * (relative if self.weights is None else self.weights * relative)
 
     def counted(self, distance: Tensor) -> Rates:
         """Count the joint rates where an example is flagged at a distance above 0."""

@@ -13,7 +13,8 @@ Reduction = Literal["mean", "sum", "none"]
 def require(condition: bool, function: str, argument: str, requirement: str, got: object) -> None:
     """Raise the package's one form of ``ValueError`` unless ``condition`` holds."""
     if not condition:
-        raise ValueError(f"{function}: `{argument}` must {requirement}; got {got}.")
+        shown = got if isinstance(got, str) else kind(got)
+        raise ValueError(f"{function}: `{argument}` must {requirement}; got {shown}.")
 
 
 def kind(value: object) -> str:

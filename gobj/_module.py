@@ -1,7 +1,7 @@
 """The module layer over the pure functions: a loss that keeps its state in buffers."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, TypedDict, Unpack
+from typing import Literal, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,13 @@ from gobj._state import DualState, map_leaves, state_dict
 from gobj._surrogates import Surrogate, cross_entropy, hinge
 from gobj.duals._rule import DualRule
 from gobj.duals.frozen import FrozenDual
-from gobj.objectives._constrained import DEFAULT_RULE, constrained_loss, init_state, pose
+from gobj.objectives._constrained import (
+    DEFAULT_RULE,
+    constrained_loss,
+    init_state,
+    pose,
+    reduced,
+)
 
 LOSS_TYPES = {"cross_entropy": cross_entropy, "hinge": hinge}
 
@@ -43,8 +49,8 @@ class DualLoss(nn.Module):
     """Hold the state of a constrained loss: saved, moved with the module, frozen by ``eval()``.
 
     Called as ``criterion(logits, targets)`` like ``torch.nn.BCEWithLogitsLoss``, with the same
-    shapes: ``[n]`` or ``[n, 1]`` for one label, ``[n, num_labels]`` for several; further dimensions,
-    such as pixels, are further examples. The loss is a scalar unless ``reduction="none"``. In
+    shapes: ``[n]`` or ``[n, 1]`` for one label, ``[n, num_labels]`` for several; more dimensions,
+    such as pixels, are more examples. The loss is a scalar unless ``reduction="none"``. In
     training mode a call also moves the state.
 
     With ``dual_rate_factor`` the module is the classical one: the multipliers and thresholds are
@@ -140,15 +146,16 @@ class DualLoss(nn.Module):
         rows, restore = as_rows(name, logits, self.num_labels)
         if isinstance(weights, Tensor):
             weights = rows(spread_weights(name, weights, logits).expand_as(logits))
-        step = self._classical if self.dual_rate_factor is not None else self._step
-        return restore(step(rows(logits), rows(labels), weights, label_priors))
+        batch = rows(logits), rows(labels), weights, label_priors
+        factor = self.dual_rate_factor
+        return restore(self._step(*batch) if factor is None else self._classical(factor, *batch))
 
     def _step(
         self, logits: Tensor, labels: Tensor, weights: Number | None, label_priors: Number | None
     ) -> Tensor:
-        target, options = (self.target_name, self.target), (self.rule, label_priors, self.reduction)
+        given, target = (logits, labels, weights, label_priors), (self.target_name, self.target)
         loss, after = constrained_loss(
-            self.problem, target, logits, labels, self.state, weights, self.surrogate, *options
+            self.problem, target, given, self.state, self.surrogate, self.rule, self.reduction
         )
         if self.training:
             for key, leaf in state_dict(after).items():
@@ -156,7 +163,12 @@ class DualLoss(nn.Module):
         return loss
 
     def _classical(
-        self, logits: Tensor, labels: Tensor, weights: Number | None, label_priors: Number | None
+        self,
+        factor: float,
+        logits: Tensor,
+        labels: Tensor,
+        weights: Number | None,
+        label_priors: Number | None,
     ) -> Tensor:
         name, batch = type(self).__name__, make_batch(type(self).__name__, logits, labels, weights)
         multiplier, threshold = self.get_parameter("multiplier"), self.get_parameter("threshold")
@@ -164,16 +176,16 @@ class DualLoss(nn.Module):
             with torch.no_grad():
                 multiplier.clamp_(min=0)
         still = multiplier.detach()
-        reversed_ = still + self.dual_rate_factor * (still - multiplier)
+        reversed_ = still + factor * (still - multiplier)
         form = pose(name, self.problem, (self.target_name, self.target), batch).lagrangian(
             reversed_
         )
         prior = share_of_positives(name, batch, label_priors)
         surrogate = self.surrogate or cross_entropy
         elements = bounded_elements(batch, form, threshold, surrogate, prior)
-        return batch.spread(self.reduction, elements)
+        return reduced(batch, elements, self.reduction)[0]
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DualLoss":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move the state with the module, but keep it in float32 or wider."""
 
         def widened(tensor: Tensor) -> Tensor:
@@ -181,8 +193,8 @@ class DualLoss(nn.Module):
             narrow = moved.is_floating_point() and moved.dtype.itemsize < torch.float32.itemsize
             return tensor.to(moved.device) if narrow else moved
 
-        super()._apply(widened, recurse)
-        return self
+        moved: Self = super()._apply(widened, recurse)  # type: ignore[no-untyped-call]
+        return moved
 
 
 def as_rows(

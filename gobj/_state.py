@@ -61,7 +61,8 @@ def map_leaves(function: Callable[..., Tensor], state: Any, *others: Any) -> Any
 
 def cast(state: DualState, dtype: torch.dtype) -> DualState:
     """Detach every tensor and give it the dtype."""
-    return map_leaves(lambda leaf: leaf.detach().to(dtype), state)
+    detached: DualState = map_leaves(lambda leaf: leaf.detach().to(dtype), state)
+    return detached
 
 
 def keep_finite(old: DualState, new: DualState, usable: Tensor) -> DualState:
@@ -72,7 +73,8 @@ def keep_finite(old: DualState, new: DualState, usable: Tensor) -> DualState:
     def choose(before: Tensor, after: Tensor) -> Tensor:
         return torch.where(usable, after.to(before.dtype), before).detach()
 
-    return map_leaves(choose, old, new)
+    kept: DualState = map_leaves(choose, old, new)
+    return kept
 
 
 def load_state_dict(state: DualState, saved: Mapping[str, Tensor]) -> DualState:
@@ -105,8 +107,9 @@ def load_state_dict(state: DualState, saved: Mapping[str, Tensor]) -> DualState:
         same = saved[name].shape == leaf.shape
         requirement = f"have shape {list(leaf.shape)} at {name}"
         require(same, "load_state_dict", "saved", requirement, list(saved[name].shape))
-    restored = iter(saved[name] for name in own)
-    return map_leaves(lambda leaf: leaf.detach().clone().copy_(next(restored)), state)
+    values = iter(saved[name] for name in own)
+    restored: DualState = map_leaves(lambda leaf: next(values).detach().clone().to(leaf), state)
+    return restored
 
 
 def merge_states(states: Sequence[DualState], shares: Sequence[float] | None = None) -> DualState:
@@ -114,8 +117,8 @@ def merge_states(states: Sequence[DualState], shares: Sequence[float] | None = N
 
     .. math:: x = \sum_k p_k x_k \Big/ \sum_k p_k
 
-    What a rule averages over batches is linear in the batches, so that its merged averages are those
-    over all shards.
+    What a rule averages over batches is linear in them, so that merged averages are those over all
+    shards.
 
     Args:
         states: States of one rule and label shape.
@@ -142,10 +145,10 @@ def merge_states(states: Sequence[DualState], shares: Sequence[float] | None = N
     parts = [1.0] * len(states) if shares is None else list(shares)
     requirement = f"hold {len(states)} shares, one per state"
     require(len(parts) == len(states), "merge_states", "shares", requirement, len(parts))
-    total = sum(parts)
-    return map_leaves(
-        lambda *leaves: sum(
-            leaf * (part / total) for leaf, part in zip(leaves, parts, strict=True)
-        ),
-        *states,
-    )
+    shares_of_all = [part / sum(parts) for part in parts]
+
+    def mean(*leaves: Tensor) -> Tensor:
+        return torch.stack([x * p for x, p in zip(leaves, shares_of_all, strict=True)]).sum(0)
+
+    merged: DualState = map_leaves(mean, *states)
+    return merged

@@ -31,8 +31,8 @@ class Surrogate(ABC):
         """Return cost and slope; the gradient of the cost is the slope, not computed again."""
         if torch.compiler.is_compiling():  # the compiler shares the work and refuses a custom jvp
             return self.terms(margin)
-        cost, slope = _Evaluation.apply(margin, self)
-        return cost, slope
+        evaluated: tuple[Tensor, Tensor] = _Evaluation.apply(margin, self)  # type: ignore[no-untyped-call]
+        return evaluated
 
     def __call__(self, margin: Tensor) -> Tensor:
         """Return the cost of each margin."""
@@ -79,8 +79,9 @@ class CrossEntropy(Surrogate):
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Compute cost and slope."""
-        in_bits = -1 / math.log(2)
-        return functional.logsigmoid(margin) * in_bits, torch.sigmoid(-margin) * in_bits
+        in_bits = 1 / math.log(2)
+        right = torch.sigmoid(margin)
+        return functional.logsigmoid(margin) * -in_bits, torch.rsub(right, -in_bits, alpha=-in_bits)
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,11 @@ class GeneralizedCrossEntropy(Surrogate):
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Compute cost and slope."""
         scale = 1 / (1 - 2**-self.q)
-        scaled = margin / self.temperature
-        powered = torch.exp(self.q * functional.logsigmoid(scaled))
-        steepness = -scale * self.q / self.temperature
-        return (1 - powered) * scale, powered * torch.sigmoid(-scaled) * steepness
+        scaled = margin * (1 / self.temperature)
+        powered = torch.exp(functional.logsigmoid(scaled) * self.q)
+        cost = torch.rsub(powered, scale, alpha=scale)
+        falling = torch.addcmul(powered, powered, torch.sigmoid(scaled), value=-1)
+        return cost, falling * (-scale * self.q / self.temperature)
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,8 @@ def generalized_cross_entropy(q: float = 0.7, temperature: float = 1.0) -> Surro
 
     Example:
         >>> import gobj, torch
-        >>> gobj.generalized_cross_entropy(q=0.5)(torch.tensor([0.0, 8.0, -8.0]))
-        tensor([1.0000e+00, 5.7253e-04, 3.3517e+00])
+        >>> gobj.generalized_cross_entropy(q=0.5)(torch.tensor([0.0, 2.0, -2.0]))
+        tensor([1.0000, 0.2099, 2.2354])
 
     References:
         Zhang and Sabuncu, `Generalized Cross Entropy Loss for Training Deep Neural Networks with

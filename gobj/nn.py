@@ -3,18 +3,25 @@
 from typing import Unpack
 
 from gobj._checks import Number, require
-from gobj._module import DualLoss as DualLoss
-from gobj._module import Options
-from gobj.objectives.fpr_at_tpr import FPRAtTPRLoss as FPRAtTPRLoss
-from gobj.objectives.fpr_at_tpr import fpr_at_tpr
-from gobj.objectives.precision_at_recall import PrecisionAtRecallLoss as PrecisionAtRecallLoss
-from gobj.objectives.precision_at_recall import precision_at_recall
-from gobj.objectives.recall_at_budget import RecallAtBudgetLoss as RecallAtBudgetLoss
-from gobj.objectives.recall_at_precision import RecallAtPrecisionLoss as RecallAtPrecisionLoss
-from gobj.objectives.recall_at_precision import recall_at_precision
-from gobj.objectives.specificity_at_npv import SpecificityAtNPVLoss as SpecificityAtNPVLoss
-from gobj.objectives.tpr_at_fpr import TPRAtFPRLoss as TPRAtFPRLoss
-from gobj.objectives.tpr_at_fpr import tpr_at_fpr
+from gobj._module import DualLoss, Options
+from gobj.objectives.fpr_at_tpr import FPRAtTPRLoss, fpr_at_tpr
+from gobj.objectives.precision_at_recall import PrecisionAtRecallLoss, precision_at_recall
+from gobj.objectives.recall_at_budget import RecallAtBudgetLoss
+from gobj.objectives.recall_at_precision import RecallAtPrecisionLoss, recall_at_precision
+from gobj.objectives.specificity_at_npv import SpecificityAtNPVLoss
+from gobj.objectives.tpr_at_fpr import TPRAtFPRLoss, tpr_at_fpr
+
+__all__ = [
+    "DualLoss",
+    "FPRAtTPRLoss",
+    "PRLoss",
+    "PrecisionAtRecallLoss",
+    "RecallAtBudgetLoss",
+    "RecallAtPrecisionLoss",
+    "SpecificityAtNPVLoss",
+    "TPRAtFPRLoss",
+    "TPRFPRLoss",
+]
 
 
 class _ClassicalLoss(DualLoss):

@@ -46,7 +46,7 @@ def observe(
     )
     direction = problem.direction(prior)
     violation, slack = _violation(batch, problem, distance, prior, direction)
-    slope = _slope(batch, problem, distance / moments.spread(), direction)
+    slope = _slope(batch, problem, distance, moments.spread(), direction)
     return Tracking(
         score=moments.score,
         score_squared=moments.score_squared,
@@ -83,12 +83,15 @@ def _violation(
     return torch.where(idle, torch.minimum(value, -0.2 * slack), value) * direction, slack
 
 
-def _slope(batch: Batch, problem: Problem, distance: Tensor, direction: Tensor) -> Tensor:
+def _slope(
+    batch: Batch, problem: Problem, distance: Tensor, spread: Tensor, direction: Tensor
+) -> Tensor:
     """Estimate how fast a rise of the threshold repairs, by a triangular window on the scores."""
     held = problem.constraint
-    window = torch.relu(1 - distance.abs())
+    window = torch.relu(spread - distance.abs())
     at_positives = batch.rate(window * batch.labels)
     at_negatives = batch.rate(window) - at_positives
     by_positives = (held.true_positive - held.false_negative) * direction
     by_negatives = (held.false_positive - held.true_negative) * direction
-    return by_positives.clamp(min=0) * at_positives + by_negatives.clamp(min=0) * at_negatives
+    repaired = by_positives.clamp(min=0) * at_positives + by_negatives.clamp(min=0) * at_negatives
+    return repaired / spread

@@ -105,18 +105,20 @@ class ImplicitMultiplier(DualRule):
     ) -> tuple[Tensor, DualState]:
         """Return the loss example by example, and the state one batch on."""
         sides = batch.sides()
-        distance = batch.scores - state.threshold
-        cost, slope = surrogate.evaluate(distance * sides)
-        plain, plain_slope = cross_entropy.evaluate(batch.scores * sides)
+        margin = batch.scores * sides
+        cost, slope = surrogate.evaluate(torch.addcmul(margin, sides, -state.threshold))
+        plain, plain_slope = cross_entropy.evaluate(margin)
         old: ImplicitStatistics = state.statistics
         rate = (1 / (old.steps + 1)).clamp(min=self.rate)
-        tracking, violation = observe(old.tracking, batch, problem, distance.detach(), prior, rate)
-        pull, on_positives = -slope.detach(), batch.rate(-slope.detach() * batch.labels)
+        distance = batch.scores.detach() - state.threshold
+        tracking, violation = observe(old.tracking, batch, problem, distance, prior, rate)
+        pull = -batch.rate(slope.detach())
+        on_positives = -batch.rate(slope.detach() * batch.labels)
         now = ImplicitStatistics(
             steps=old.steps + 1,
             tracking=tracking,
             positives_pull=torch.lerp(old.positives_pull, on_positives, rate),
-            negatives_pull=torch.lerp(old.negatives_pull, batch.rate(pull) - on_positives, rate),
+            negatives_pull=torch.lerp(old.negatives_pull, pull - on_positives, rate),
             residual=torch.lerp(old.residual, -LN2 * batch.rate(plain_slope.detach()), rate),
         )
         positives, negatives, others = self._weights(now, surrogate)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gobj._batch import Batch, make_batch
-from gobj._checks import Number, Reduction, check_reduction, check_target, kind, require
+from gobj._checks import Number, Reduction, check_reduction, check_target, require
 from gobj._forms import Problem
 from gobj._lagrangian import share_of_positives
 from gobj._state import DualState, cast, keep_finite
@@ -58,7 +58,7 @@ def init_state(
 
 def check_rule(function: str, rule: object) -> None:
     """Require a dual rule."""
-    require(isinstance(rule, DualRule), function, "rule", "be a dual rule", kind(rule))
+    require(isinstance(rule, DualRule), function, "rule", "be a dual rule", rule)
 
 
 def check_state(function: str, state: object, rule: DualRule, logits: Tensor) -> None:
@@ -88,26 +88,36 @@ def pose(
 def constrained_loss(
     builder: Callable[[Number], Problem],
     target: tuple[str, Number],
-    logits: Tensor,
-    labels: Tensor,
+    given: tuple[Tensor, Tensor, Number | None, Number | None],
     state: DualState,
-    weights: Number | None,
     surrogate: Surrogate | None,
     rule: DualRule,
-    label_priors: Number | None,
     reduction: Reduction,
 ) -> tuple[Tensor, DualState]:
-    """Return the reduced loss and the state for the next batch."""
+    """Return the reduced loss and the state for the next batch.
+
+    ``given`` holds logits, labels, weights and label priors.
+    """
     function = f"{builder.__name__}_loss"
+    logits, labels, weights, label_priors = given
     check_reduction(function, reduction)
     batch = make_batch(function, logits, labels, weights)
     check_state(function, state, rule, logits)
     problem = pose(function, builder, target, batch)
     prior = share_of_positives(function, batch, label_priors)
     incoming = cast(state, batch.scores.dtype)
-    elements, moved = rule.step(batch, problem, incoming, surrogate or rule.surrogate, prior)
-    loss = batch.spread(reduction, elements)
-    if moved is incoming:
-        return loss, state
-    usable = batch.rate(elements.detach()).isfinite() & (batch.mass > 0)
-    return loss, keep_finite(state, moved, usable)
+    bound = rule.surrogate if surrogate is None else surrogate
+    require(isinstance(bound, Surrogate), function, "surrogate", "be a gobj.Surrogate", bound)
+    elements, moved = rule.step(batch, problem, incoming, bound, prior)
+    loss, values = reduced(batch, elements, reduction)
+    usable = values.detach().isfinite() & (batch.mass > 0)
+    return loss, state if moved is incoming else keep_finite(state, moved, usable)
+
+
+def reduced(batch: Batch, elements: Tensor, reduction: Reduction) -> tuple[Tensor, Tensor]:
+    """Return the reduced loss, and the loss of each label."""
+    values = batch.rate(elements)
+    if reduction == "mean":
+        return values.mean(), values
+    each = batch.each(elements)
+    return each.sum() if reduction == "sum" else each, values

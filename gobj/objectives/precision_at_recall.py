@@ -14,30 +14,18 @@ from gobj.duals._rule import DualRule
 from gobj.objectives._constrained import DEFAULT_RULE, constrained_loss
 
 
-@documented
+@documented("Recall :math:`r`")
 def precision_at_recall(target: Number) -> Problem:
     r"""Pose: the fewest false alarms while recall stays at or above a target.
 
     .. math:: \min FP \quad\text{s.t.}\quad FN - (1 - r)\,P \le 0
-
-    Args:
-        target: Recall :math:`r`, {open_unit}
-
-    {posed}
-
-    Example:
-        >>> import gobj
-        >>> gobj.precision_at_recall(0.75).cost == gobj.LinearForm(false_positive=1.0)
-        True
-
-    {paper}
     """
     check_target("precision_at_recall", "target", target)
     held = LinearForm(false_negative=1.0, positives=target - 1)
     return Problem(LinearForm(false_positive=1.0), held)
 
 
-@documented
+@documented("Recall :math:`r`")
 def precision_at_recall_loss(
     logits: Tensor,
     labels: Tensor,
@@ -53,40 +41,17 @@ def precision_at_recall_loss(
     r"""Maximise precision while recall stays at or above a target.
 
     .. math:: \min FP \quad\text{s.t.}\quad FN - (1 - r)\,P \le 0
-
-    Args:
-        {batch}
-        target_recall: Recall :math:`r`, {open_unit}
-        {options}
-
-    {outcome}
-
-    Example:
-        >>> import gobj, torch
-        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
-        >>> loss, state = gobj.precision_at_recall_loss(
-        ...     logits, labels, gobj.init_state(), target_recall=0.75
-        ... )
-        >>> loss.isfinite(), state.threshold.shape
-        (tensor(True), torch.Size([]))
-
-    {paper}
     """
-    target = ("target_recall", target_recall)
-    options = (weights, surrogate, rule, label_priors, reduction)
-    return constrained_loss(precision_at_recall, target, logits, labels, state, *options)
+    batch, target = (logits, labels, weights, label_priors), ("target_recall", target_recall)
+    return constrained_loss(precision_at_recall, target, batch, state, surrogate, rule, reduction)
 
 
 class PrecisionAtRecallLoss(DualLoss):
-    """Maximise precision while recall stays at or above a target.
-
-    Module of :func:`gobj.precision_at_recall_loss`, drop-in for ``torch.nn.BCEWithLogitsLoss``;
-    :class:`gobj.nn.DualLoss` says what its other arguments mean.
-    """
+    """Module of :func:`gobj.precision_at_recall_loss`; arguments as :class:`gobj.nn.DualLoss`."""
 
     def __init__(
         self, target_recall: Number, num_labels: int = 1, **options: Unpack[Options]
     ) -> None:
-        """Make the state; see the class."""
+        """Make the state."""
         target = ("target_recall", target_recall)
         super().__init__(precision_at_recall, target, num_labels, **options)

@@ -14,30 +14,18 @@ from gobj.duals._rule import DualRule
 from gobj.objectives._constrained import DEFAULT_RULE, constrained_loss
 
 
-@documented
+@documented("Precision :math:`a`")
 def recall_at_precision(target: Number) -> Problem:
     r"""Pose: the fewest missed positives while precision stays at or above a target.
 
     .. math:: \min FN \quad\text{s.t.}\quad a\,FP + (1 - a)(FN - P) \le 0
-
-    Args:
-        target: Precision :math:`a`, {open_unit}
-
-    {posed}
-
-    Example:
-        >>> import gobj
-        >>> gobj.recall_at_precision(0.75).cost == gobj.LinearForm(false_negative=1.0)
-        True
-
-    {paper}
     """
     check_target("recall_at_precision", "target", target)
     held = LinearForm(false_negative=1 - target, false_positive=target, positives=target - 1)
     return Problem(LinearForm(false_negative=1.0), held)
 
 
-@documented
+@documented("Precision :math:`a`")
 def recall_at_precision_loss(
     logits: Tensor,
     labels: Tensor,
@@ -53,40 +41,17 @@ def recall_at_precision_loss(
     r"""Maximise recall while precision stays at or above a target.
 
     .. math:: \min FN \quad\text{s.t.}\quad a\,FP + (1 - a)(FN - P) \le 0
-
-    Args:
-        {batch}
-        target_precision: Precision :math:`a`, {open_unit}
-        {options}
-
-    {outcome}
-
-    Example:
-        >>> import gobj, torch
-        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
-        >>> loss, state = gobj.recall_at_precision_loss(
-        ...     logits, labels, gobj.init_state(), target_precision=0.75
-        ... )
-        >>> loss.isfinite(), state.threshold.shape
-        (tensor(True), torch.Size([]))
-
-    {paper}
     """
-    target = ("target_precision", target_precision)
-    options = (weights, surrogate, rule, label_priors, reduction)
-    return constrained_loss(recall_at_precision, target, logits, labels, state, *options)
+    batch, target = (logits, labels, weights, label_priors), ("target_precision", target_precision)
+    return constrained_loss(recall_at_precision, target, batch, state, surrogate, rule, reduction)
 
 
 class RecallAtPrecisionLoss(DualLoss):
-    """Maximise recall while precision stays at or above a target.
-
-    Module of :func:`gobj.recall_at_precision_loss`, drop-in for ``torch.nn.BCEWithLogitsLoss``;
-    :class:`gobj.nn.DualLoss` says what its other arguments mean.
-    """
+    """Module of :func:`gobj.recall_at_precision_loss`; arguments as :class:`gobj.nn.DualLoss`."""
 
     def __init__(
         self, target_precision: Number, num_labels: int = 1, **options: Unpack[Options]
     ) -> None:
-        """Make the state; see the class."""
+        """Make the state."""
         target = ("target_precision", target_precision)
         super().__init__(recall_at_precision, target, num_labels, **options)

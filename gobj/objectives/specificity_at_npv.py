@@ -14,30 +14,18 @@ from gobj.duals._rule import DualRule
 from gobj.objectives._constrained import DEFAULT_RULE, constrained_loss
 
 
-@documented
+@documented("Negative predictive value :math:`v`")
 def specificity_at_npv(target: Number) -> Problem:
-    r"""Pose: the fewest false alarms while the negative predictive value stays at or above a target.
+    r"""Pose: the fewest false alarms at a negative predictive value or better.
 
     .. math:: \min FP \quad\text{s.t.}\quad v\,FN + (1 - v)(FP - N) \le 0
-
-    Args:
-        target: Negative predictive value :math:`v`, {open_unit}
-
-    {posed}
-
-    Example:
-        >>> import gobj
-        >>> gobj.specificity_at_npv(0.75).cost == gobj.LinearForm(false_positive=1.0)
-        True
-
-    {paper}
     """
     check_target("specificity_at_npv", "target", target)
     held = LinearForm(false_negative=target, false_positive=1 - target, negatives=target - 1)
     return Problem(LinearForm(false_positive=1.0), held)
 
 
-@documented
+@documented("Negative predictive value :math:`v`")
 def specificity_at_npv_loss(
     logits: Tensor,
     labels: Tensor,
@@ -50,41 +38,18 @@ def specificity_at_npv_loss(
     label_priors: Number | None = None,
     reduction: Reduction = "mean",
 ) -> tuple[Tensor, DualState]:
-    r"""Maximise specificity while the negative predictive value stays at or above a target.
+    r"""Maximise specificity at a negative predictive value or better.
 
     .. math:: \min FP \quad\text{s.t.}\quad v\,FN + (1 - v)(FP - N) \le 0
-
-    Args:
-        {batch}
-        target_npv: Negative predictive value :math:`v`, {open_unit}
-        {options}
-
-    {outcome}
-
-    Example:
-        >>> import gobj, torch
-        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
-        >>> loss, state = gobj.specificity_at_npv_loss(
-        ...     logits, labels, gobj.init_state(), target_npv=0.75
-        ... )
-        >>> loss.isfinite(), state.threshold.shape
-        (tensor(True), torch.Size([]))
-
-    {paper}
     """
-    target = ("target_npv", target_npv)
-    options = (weights, surrogate, rule, label_priors, reduction)
-    return constrained_loss(specificity_at_npv, target, logits, labels, state, *options)
+    batch, target = (logits, labels, weights, label_priors), ("target_npv", target_npv)
+    return constrained_loss(specificity_at_npv, target, batch, state, surrogate, rule, reduction)
 
 
 class SpecificityAtNPVLoss(DualLoss):
-    """Maximise specificity while the negative predictive value stays at or above a target.
-
-    Module of :func:`gobj.specificity_at_npv_loss`, drop-in for ``torch.nn.BCEWithLogitsLoss``;
-    :class:`gobj.nn.DualLoss` says what its other arguments mean.
-    """
+    """Module of :func:`gobj.specificity_at_npv_loss`; arguments as :class:`gobj.nn.DualLoss`."""
 
     def __init__(self, target_npv: Number, num_labels: int = 1, **options: Unpack[Options]) -> None:
-        """Make the state; see the class."""
+        """Make the state."""
         target = ("target_npv", target_npv)
         super().__init__(specificity_at_npv, target, num_labels, **options)

@@ -1,0 +1,1 @@
+"""Benchmarks: what the losses cost, and what they are worth."""

@@ -1,0 +1,110 @@
+"""Time every loss beside binary cross entropy: ``python -m benchmarks.speed``.
+
+Forward and backward are interleaved with ``binary_cross_entropy_with_logits`` in one process, and
+what is printed is the ratio of the medians, eager to eager and compiled to compiled, with the peak
+of the memory that a call takes in multiples of the logits.
+"""
+
+import argparse
+import inspect
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
+
+import gobj
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+SHAPES = ((65536,), (1_000_000,), (4096, 256), (512, 1000))
+RULES = {"implicit": gobj.ImplicitMultiplier(), "ascent": gobj.DualAscent()}
+
+
+def constrained_losses(labels: torch.Size) -> Iterator[tuple[str, Loss]]:
+    """Yield every public loss with a state, under both moving rules."""
+    for name, function in vars(gobj).items():
+        if not name.endswith("_loss") or "state" not in inspect.signature(function).parameters:
+            continue
+        target = list(inspect.signature(function).parameters)[3]
+        for rule_name, rule in RULES.items():
+            state = gobj.init_state(tuple(labels), rule=rule)
+            call = partial(function, rule=rule, **{target: 0.3})
+            yield f"{name} {rule_name}", partial(_without_state, call, state)
+
+
+def _without_state(
+    call: Callable[..., tuple[Tensor, object]], state: object, *batch: Tensor
+) -> Tensor:
+    return call(*batch, state)[0]
+
+
+def batch_of(shape: tuple[int, ...], positives: float = 0.05) -> tuple[Tensor, Tensor]:
+    """Draw logits that take a gradient, and labels."""
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(shape, generator=draw).requires_grad_()
+    return logits, (torch.rand(shape, generator=draw) < positives).to(logits.dtype)
+
+
+def timed(losses: dict[str, Loss], batch: tuple[Tensor, Tensor], repeats: int) -> dict[str, float]:
+    """Return the median seconds of forward and backward, the losses taking turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in losses}
+    for turn in range(repeats + 3):
+        for name, loss in losses.items():
+            start = time.perf_counter()
+            torch.autograd.backward(loss(*batch))
+            if turn >= 3:
+                seconds[name].append(time.perf_counter() - start)
+            batch[0].grad = None
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_memory(loss: Loss, batch: tuple[Tensor, Tensor]) -> float:
+    """Return the peak of what forward and backward allocate, in multiples of the logits."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        torch.autograd.backward(loss(*batch))
+    batch[0].grad = None
+    results = record.profiler.kineto_results.events()
+    held, peak = 0, 0
+    for event in sorted((e for e in results if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak / batch[0].nbytes
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--only", default="", help="losses whose name holds this")
+    parser.add_argument("--eager", action="store_true", help="leave out the compiled losses")
+    options = parser.parse_args()
+    print(f"{'loss':40}{'shape':>16}{'eager':>8}{'compiled':>10}{'memory':>8}")
+    for shape in SHAPES:
+        batch = batch_of(shape)
+        bce: Loss = functional.binary_cross_entropy_with_logits
+        losses = {"bce": bce} | {
+            name: loss
+            for name, loss in constrained_losses(torch.Size(shape[1:]))
+            if options.only in name
+        }
+        eager = timed(losses, batch, options.repeats)
+        compiled = {}
+        if not options.eager:
+            torch._dynamo.reset()
+            fused = {name: torch.compile(loss, fullgraph=True) for name, loss in losses.items()}
+            compiled = timed(fused, batch, options.repeats)
+        for name, loss in losses.items():
+            ratio = f"{compiled[name] / compiled['bce']:.2f}" if compiled else "-"
+            memory = peak_memory(loss, batch)
+            print(
+                f"{name:40}{shape!s:>16}{eager[name] / eager['bce']:8.2f}{ratio:>10}{memory:8.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

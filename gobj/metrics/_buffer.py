@@ -22,11 +22,14 @@ class ScoreBuffer(NamedTuple):
     weights: Tensor
 
     def add(self, examples: Examples) -> "ScoreBuffer":
-        """Append a batch."""
-        scores, labels, mass = examples
-        weights = torch.stack([1 - labels, labels]).to(self.weights.dtype)
-        if mass is not None:
-            weights = weights * mass
+        """Append a batch; an infinite score becomes the largest finite one."""
+        dtype, labels = self.scores.dtype, examples.labels
+        limits = torch.finfo(dtype)
+        scores = examples.scores.to(dtype).clamp(limits.min, limits.max)
+        weights = torch.stack([1 - labels, labels]).to(dtype)
+        if examples.weights is not None:
+            weights = weights * examples.weights
+        scores = examples._replace(scores=scores).scores_or(-math.inf)
         new = ScoreBuffer(scores.movedim(0, -1), weights.movedim((0, 1), (-2, -1)))
         return self.merge(new)
 

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Area = Literal["raw", "normalised", "mcclish"]
 AREAS = get_args(Area)
@@ -39,10 +40,9 @@ def draw(weights: Tensor, threshold: Tensor, cuts: Tensor, broken: Tensor) -> Cu
     """
     totals = weights.double().cumsum(-1)
     broken = broken | totals[..., -1:].isnan().any(-1).any(-1)
-    held = torch.where(cuts.unsqueeze(-2), totals, 0)
-    held = torch.cat([torch.zeros_like(weights[..., :1]), held], -1).double().cummax(-1).values
-    first = torch.full_like(broken, math.inf, dtype=torch.float64).unsqueeze(-1)
-    threshold = torch.cat([first, torch.where(cuts, threshold.double(), math.inf)], -1)
+    held = functional.pad(torch.where(cuts.unsqueeze(-2), totals, 0), (1, 0)).cummax(-1).values
+    threshold = torch.where(cuts, threshold.double(), math.inf)
+    threshold = functional.pad(threshold, (1, 0), value=math.inf)
     columns = (threshold.cummin(-1).values, held[..., 1, :], held[..., 0, :])
     return Curve(*(torch.where(broken.unsqueeze(-1), math.nan, column) for column in columns))
 

@@ -1,6 +1,5 @@
 """One batch as a curve counts it."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -10,14 +9,25 @@ from gobj._checks import Number, check_labels, check_logits, kind, require, spre
 
 
 class Examples(NamedTuple):
-    """Detached scores ``[n, *labels]`` in float32 or wider, labels 0, 1 or NaN, weights or None.
+    """One batch, detached.
 
-    Scores are finite or NaN but for ignored ones: those are ``-inf``, negative and without weight.
+    Attributes:
+        scores: Shape ``[n, *labels]``, float32 or wider.
+        labels: 0, 1 or NaN, of the scores' shape and dtype; no NaN where the weight is 0.
+        weights: Broadcast against the scores, in the state's dtype; None is 1 each.
+        present: Where the weight is not 0; None is everywhere.
     """
 
     scores: Tensor
     labels: Tensor
     weights: Tensor | None
+    present: Tensor | None
+
+    def scores_or(self, absent: float) -> Tensor:
+        """Return the scores, and ``absent`` in place of those without weight."""
+        if self.present is None:
+            return self.scores
+        return torch.where(self.present, self.scores, absent)
 
 
 def make_examples(
@@ -28,25 +38,24 @@ def make_examples(
     _check_columns(function, counted.shape[:-2], logits, labels)
     check_labels(function, logits, labels)
     scores = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
-    limits = torch.finfo(scores.dtype)
-    scores = scores.clamp(limits.min, limits.max)
-    labels = labels.detach().to(scores.dtype)
-    if weights is not None:
-        weights = spread_weights(function, weights, scores).detach().to(counted.dtype)
-        present = weights != 0
-        scores = torch.where(present, scores, -math.inf)
-        labels = torch.where(present, labels, 0)
-    return Examples(scores, labels.clamp(0, 1).ceil(), weights)
+    labels = labels.detach().to(scores.dtype).clamp(0, 1).ceil_()
+    if weights is None:
+        return Examples(scores, labels, None, None)
+    weights = spread_weights(function, weights, scores).detach().to(counted.dtype)
+    present = weights != 0
+    return Examples(scores, torch.where(present, labels, 0), weights, present)
 
 
 def _check_columns(function: str, shape: torch.Size, logits: Tensor, labels: Tensor) -> None:
     """Require the state's label shape, and name the column to pass of a two-column softmax."""
+    one_per_label = logits.shape[1:] == shape
+    if one_per_label and getattr(labels, "shape", None) == logits.shape:
+        return
     columns = logits.dim() > 1 and logits.shape[-1] == 2
     unlabelled = isinstance(labels, Tensor) and labels.shape == logits.shape[:-1]
     two_columns = columns and (unlabelled or logits.shape[1:-1] == shape)
     requirement = "hold one score per label: of two class columns pass the positive class's, "
     requirement += "`probabilities[..., 1]`, or `logits[..., 1] - logits[..., 0]`"
-    fine = logits.shape[1:] == shape and not (columns and unlabelled)
-    require(fine or not two_columns, function, "logits", requirement, kind(logits))
+    require(not two_columns, function, "logits", requirement, kind(logits))
     requirement = f"have shape [n, *labels] with the state's labels {list(shape)}"
-    require(fine, function, "logits", requirement, kind(logits))
+    require(one_per_label, function, "logits", requirement, kind(logits))

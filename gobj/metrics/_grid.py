@@ -17,7 +17,7 @@ from gobj.metrics._curve import Curve, draw, ratio
 from gobj.metrics._examples import Examples
 
 _FARTHEST = 16.0  # squashed: scores beyond +-8.9e6 share the outermost cells
-_NARROWEST = 2.0**-48  # a multiple of it up to the farthest is an exact float64 integer
+_NARROWEST = 2.0**-44  # edges up to the farthest and shares of the widest cell stay exact
 
 
 class ScoreGrid(NamedTuple):
@@ -39,28 +39,29 @@ class ScoreGrid(NamedTuple):
 
     def add(self, examples: Examples) -> "ScoreGrid":
         """Widen the grid to the batch's range and count the batch in it."""
-        scores, labels, weights = examples
+        scores, labels, weights, _ = examples
         if scores.shape[0] == 0:
             return self
         squashed = scores.abs().log1p_().copysign_(scores)
-        lowest, mass, squares = squashed, torch.ones_like(self.low[..., None]), labels.sum(0)
+        mass, squares = self.low.new_ones(()), labels.sum(0)
         if weights is not None:
-            lowest = torch.where(squashed == -math.inf, math.inf, squashed)
             mass = weights.expand_as(scores).movedim(0, -1)
             squares = (weights.square() * labels).sum(0)
-        low = lowest.amin(0) + 0 * squares  # NaN where a label is
-        wide = self._widen(low, squashed.amax(0))
-        scale, top = (side.to(squashed.dtype) for side in wide._edges())
-        cells = self.weights.shape[-1]
-        cell = (top - (squashed * scale).ceil_()).clamp_(0, cells - 1)
-        index = torch.add(cell, labels, alpha=cells).nan_to_num_().long()
-        index, flat = index.movedim(0, -1).contiguous(), wide.weights.flatten(-2)
-        flat = flat.scatter_add(-1, index, mass.to(flat.dtype).expand_as(index))
-        return wide._replace(weights=flat.view_as(wide.weights), squares=wide.squares + squares)
+        squashed_or = examples._replace(scores=squashed).scores_or
+        low, high = squashed_or(math.inf).amin(0), squashed_or(-math.inf).amax(0)
+        wide, scale, top = self._widen(low + 0 * squares, high)  # NaN where a label is
+        cells, dtype = self.weights.shape[-1], scores.dtype
+        cell = (squashed * -scale.to(dtype)).floor_().add_(top.to(dtype)).clamp(0, cells - 1)
+        index = cell.add_(labels, alpha=cells).nan_to_num_().long().movedim(0, -1).contiguous()
+        flat = wide.weights.flatten(-2)
+        flat = flat.scatter_add_(-1, index, mass.to(flat.dtype).expand_as(index))
+        squares = self.squares + squares.to(flat.dtype)
+        return wide._replace(weights=flat.view_as(wide.weights), squares=squares)
 
     def merge(self, other: "ScoreGrid") -> "ScoreGrid":
         """Bring two grids to their common range and add them."""
-        mine, its = self._widen(other.low, other.high), other._widen(self.low, self.high)
+        mine, *_ = self._widen(other.low, other.high)
+        its, *_ = other._widen(self.low, self.high)
         return mine._replace(weights=mine.weights + its.weights, squares=mine.squares + its.squares)
 
     def points(self) -> Curve:
@@ -94,19 +95,19 @@ class ScoreGrid(NamedTuple):
         precision = torch.where(alone | (positive == 0), ratio(hits, total), mixed)
         return ratio((precision * positive).sum(-1), curve.true_positives[..., -1])
 
-    def _widen(self, low: Tensor, high: Tensor) -> "ScoreGrid":
-        """Move the weights to the cells of a range that includes ``low`` and ``high`` as well."""
+    def _widen(self, low: Tensor, high: Tensor) -> tuple["ScoreGrid", Tensor, Tensor]:
+        """Return a grid, and its edges, over a range that includes ``low`` and ``high`` as well."""
         low = torch.minimum(self.low, low.clamp(min=-_FARTHEST).to(self.low.dtype))
         high = torch.maximum(self.high, high.clamp(max=_FARTHEST).to(self.high.dtype))
         wide = self._replace(low=low, high=high)
         (scale, top), (wide_scale, wide_top) = self._edges(), wide._edges()
-        cells = self.weights.shape[-1]
-        upper = top[..., None] - torch.arange(cells, device=top.device)
-        upper = (upper * (wide_scale / scale)[..., None]).ceil()
-        index = (wide_top[..., None] - upper).nan_to_num().clamp(0, cells - 1).long()
-        index = index.unsqueeze(-2).expand_as(self.weights)
-        weights = torch.zeros_like(self.weights).scatter_add(-1, index, self.weights)
-        return wide._replace(weights=weights)
+        shrink = wide_scale / scale
+        first, cells = wide_top - top * shrink, self.weights.shape[-1]
+        cell = torch.arange(cells, dtype=first.dtype, device=first.device)
+        index = torch.addcmul(first[..., None], shrink[..., None], cell).long()
+        index = index.clamp(0, cells - 1).unsqueeze(-2).expand_as(self.weights)
+        weights = torch.zeros_like(index, dtype=low.dtype).scatter_add_(-1, index, self.weights)
+        return wide._replace(weights=weights), wide_scale, wide_top
 
     def _edges(self) -> tuple[Tensor, Tensor]:
         """Return the cells per unit, a power of two, and the number of the topmost edge.
@@ -114,6 +115,6 @@ class ScoreGrid(NamedTuple):
         Cell ``c`` holds the scores above edge ``top - c - 1`` and not above edge ``top - c``.
         """
         low, high = self.low.double(), self.high.double()
-        width = (high - low) / (self.weights.shape[-1] - 2)  # both ends may lie inside a cell
-        scale = torch.exp2(-width.clamp(min=_NARROWEST).log2().ceil())
+        span, spaces = high - low, self.weights.shape[-1] - 2  # both ends may lie inside a cell
+        scale = (math.log2(spaces) - span.clamp(min=_NARROWEST * spaces).log2()).floor().exp2()
         return scale, (high * scale).ceil()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, check_number, check_target
+from gobj._checks import Number, broadcasts, check_number, kind, require
 from gobj.metrics._curve import Curve, ratio
 
 
@@ -73,8 +73,10 @@ def operating_point(curve: Curve, objective: Objective, target: Number) -> dict[
 
 
 def _check_rate(argument: str, target: Number, labels: torch.Size) -> None:
-    """Require a tensor that broadcasts to the labels, or a number in [0, 1]."""
+    """Require a number in [0, 1], or a floating-point tensor that broadcasts to the labels."""
     if isinstance(target, Tensor):
-        check_target("curve_compute", argument, target, labels)
+        fine = target.is_floating_point() and broadcasts(target.shape, labels)
+        requirement = f"be a floating-point tensor that broadcasts to {list(labels)}"
+        require(fine, "curve_compute", argument, requirement, kind(target))
     else:
         check_number("curve_compute", argument, target, low=0, high=1, closed=True)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, check_number, require
+from gobj._checks import Number, kind, require
 from gobj.metrics._buffer import ScoreBuffer
 from gobj.metrics._examples import make_examples
 from gobj.metrics._grid import ScoreGrid
@@ -53,7 +53,8 @@ def curve_init(
     if cells is None:
         scores = torch.zeros(*shape, 0, device=device, dtype=dtype)
         return ScoreBuffer(scores, torch.zeros(*shape, 2, 0, device=device, dtype=dtype))
-    check_number("curve_init", "cells", cells, low=4, high=2**24, closed=True)
+    whole = isinstance(cells, int) and cells >= 4
+    require(whole, "curve_init", "cells", "be a whole number of at least 4 or None", kind(cells))
     low = torch.full(shape, math.inf, device=device, dtype=dtype)
     weights = torch.zeros(*shape, 2, cells, device=device, dtype=dtype)
     return ScoreGrid(low, -low, weights, torch.zeros_like(low))

@@ -1,5 +1,7 @@
 """Losses for the goal that a classifier really has, as pure functions with explicit dual state."""
 
+from gobj import metrics as metrics
+from gobj import nn as nn
 from gobj._forms import LinearForm as LinearForm
 from gobj._forms import Problem as Problem
 from gobj._lagrangian import lagrangian as lagrangian

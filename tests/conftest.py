@@ -1,0 +1,26 @@
+"""Settings of every test: Hypothesis profiles, one thread, and the devices that exist."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("local", max_examples=40, deadline=None, derandomize=True)
+settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+torch.set_num_threads(1)  # the tensors are small: threads cost more than they bring
+
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Each device of this machine."""
+    return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

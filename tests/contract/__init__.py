@@ -1,0 +1,1 @@
+"""What every public loss keeps, run over the family table."""

@@ -79,14 +79,14 @@ def poly1_focal_loss(
     Example:
         >>> import gobj, torch
         >>> logits, labels = torch.tensor([[2.0, -1.0], [0.0, 3.0]]), torch.tensor([[1, 0], [1, 1]])
-        >>> gobj.poly1_focal_loss(logits, labels, epsilon=-1.0, reduction="none")
-        tensor([[-0.0012, -0.0025], [-0.0817, -0.0001]])
+        >>> gobj.poly1_focal_loss(logits, labels, epsilon=0.0)
+        tensor(0.0136)
 
         A label that is missing has weight 0, whatever stands in its place.
 
         >>> known = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
         >>> gobj.poly1_focal_loss(logits, labels.where(known > 0, torch.nan), weights=known)
-        tensor(0.0728)
+        tensor(0.0690)
 
     References:
         Leng et al., `PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions

@@ -5,6 +5,7 @@ A score ``z`` is called positive to the degree ``A = sigmoid(amplification * (u 
 which is exactly 0 as soon as ``y`` rounds to 1. Here ``1 - y`` is computed by itself.
 """
 
+import inspect
 import math
 from typing import NamedTuple
 
@@ -59,10 +60,15 @@ def _define(
     return tp, fp, fn, tn
 
 
-def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``sigmoid(x)`` and ``sigmoid(-x)``, each right to rounding, from one exponential."""
+def _bound(x: Tensor) -> Tensor:
+    """Clamp to where the exponential is finite, which is where a sigmoid's slope is above 0."""
     limit = math.log(torch.finfo(x.dtype).max) - 1
-    upper = x.clamp(-limit, limit).exp_()
+    return x.clamp(-limit, limit)
+
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``sigmoid(x)``, in its memory, and ``sigmoid(-x)``, each right to rounding."""
+    upper = x.exp_()
     lower = (upper + 1).reciprocal_()
     return upper.mul_(lower), lower
 
@@ -98,13 +104,15 @@ class _Counts(torch.autograd.Function):
         # In place where the result is sure to carry every batch dimension of a vmap; what is not
         # needed any more is let go, for in fresh memory an operation takes several times as long.
         if step.squashed:
-            inner, slope = _halves(scores)
-            slope.mul_(inner)
-            called, passed = _halves(inner.sub_(step.centre).mul_(amplification))
-            del inner
+            x, slope = _halves(_bound(scores))
+            slope.mul_(x)
+            x.sub_(step.centre).mul_(amplification)
+            small = not isinstance(amplification, Tensor) and amplification < 80
+            called, passed = _halves(x if small else _bound(x))
             slope.mul_(passed)
+            del x
         else:
-            called, passed = _halves((scores - step.centre).mul_(amplification))
+            called, passed = _halves(_bound((scores - step.centre).mul_(amplification)))
             slope = passed
         if weights is not None:
             called, passed = called * weights, passed * weights
@@ -150,3 +158,7 @@ class _Counts(torch.autograd.Function):
         tp, fp = (positive * scaled).sum(ctx.step.dims), (negative * scaled).sum(ctx.step.dims)
         bend = tangent * _slope_ratio(scores, ctx.amplification, ctx.step)
         return tp, fp, -tp, -fp, positive * bend, negative * bend
+
+
+# Applying a function binds its arguments to a signature, which is slow to work out each time.
+_Counts.forward.__dict__["__signature__"] = inspect.signature(_Counts.forward)

@@ -44,7 +44,7 @@ present may weigh more: no indexing, and the shapes stay.
 ... )
 >>> losses = gobj.poly1_focal_loss(logits, labels, weights=chosen * rare, reduction="none")
 >>> losses
-tensor([[0.0859, 0.0000, 0.5242],
+tensor([[0.0853, 0.0000, 0.5242],
         [0.0000, 0.0251, 1.5149]])
 
 **Three heads.** A label ``[n, 3]`` is a dense target with the class axis at position 1. Heads of

@@ -6,9 +6,9 @@ from torch import Tensor
 from gobj._checks import Number, Reduction, kind, require
 from gobj.losses._module import LossModule
 from gobj.losses._weighting import drop_weightless, element_weights, widen
-from gobj.losses.pairwise_binomial_deviance import (
+from gobj.losses.pairs import (
+    binomial_deviance_of_pairs,
     pairs_from_labels,
-    pairwise_binomial_deviance_loss,
 )
 
 
@@ -84,7 +84,7 @@ def binomial_deviance_loss(
     pairs = pairs_from_labels(
         labels, negative_cost=negative_cost, weights=spread, dtype=embeddings.dtype
     )
-    return pairwise_binomial_deviance_loss(
+    return binomial_deviance_of_pairs(
         _cosine_similarity(embeddings),
         pairs.mask,
         alpha=alpha,

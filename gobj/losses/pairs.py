@@ -55,7 +55,7 @@ def pairs_from_labels(
 
     Returns:
         Mask and weights of the ordered pairs, to be given to
-        :func:`pairwise_binomial_deviance_loss` with any similarity.
+        :func:`binomial_deviance_of_pairs` with any similarity.
 
     Raises:
         ValueError: If a shape or a number is not as above.
@@ -92,7 +92,7 @@ def pairs_from_labels(
     )
 
 
-def pairwise_binomial_deviance_loss(
+def binomial_deviance_of_pairs(
     similarity: Tensor,
     mask: Tensor,
     *,
@@ -125,13 +125,13 @@ def pairwise_binomial_deviance_loss(
     Example:
         >>> import gobj, torch
         >>> similarity, mask = torch.tensor([0.9, 0.1, 0.5]), torch.tensor([1.0, 1.0, -1.0])
-        >>> gobj.pairwise_binomial_deviance_loss(similarity, mask, reduction="none")
+        >>> gobj.binomial_deviance_of_pairs(similarity, mask, reduction="none")
         tensor([0.3711, 1.1711, 0.6931])
 
     References:
         See :func:`binomial_deviance_loss`.
     """
-    name = "pairwise_binomial_deviance_loss"
+    name = "binomial_deviance_of_pairs"
     check_logits(name, similarity, name="similarity")
     fine = isinstance(mask, Tensor) and broadcasts(mask.shape, similarity.shape)
     require(fine, name, "mask", f"broadcast to {list(similarity.shape)}", kind(mask))

@@ -1,6 +1,8 @@
 """Settings of every test: Hypothesis profiles, one thread, and the devices that exist."""
 
+import importlib
 import os
+import warnings
 
 import pytest
 import torch
@@ -11,6 +13,10 @@ settings.register_profile("ci", max_examples=100, deadline=None, derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 torch.set_num_threads(1)  # the tensors are small: threads cost more than they bring
+
+with warnings.catch_warnings():  # torch scripts its forward derivatives when they are first used
+    warnings.simplefilter("ignore", DeprecationWarning)
+    importlib.import_module("torch._decomp.decompositions_for_jvp")
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 

@@ -7,6 +7,7 @@ their order or batches. Counts at a cell's edge are therefore exact; only the or
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,9 @@ class ScoreGrid(NamedTuple):
     Attributes:
         low: Lowest squashed score, shape ``[*labels]``; ``+inf`` before the first.
         high: Highest squashed score, shape ``[*labels]``; ``-inf`` before the first.
+        scale: Cells per unit, a power of two, shape ``[*labels]``.
+        top: Number of the topmost edge, shape ``[*labels]``. Cell ``c`` holds what lies above edge
+            ``top - c - 1`` and not above edge ``top - c``; edge ``k`` is at ``k / scale``.
         weights: Weight of the negatives and of the positives in each cell, from the highest scores
             down, shape ``[*labels, 2, cells]``.
         squares: Sum of the positives' squared weights, shape ``[*labels]``; over their weight it is
@@ -34,6 +38,8 @@ class ScoreGrid(NamedTuple):
 
     low: Tensor
     high: Tensor
+    scale: Tensor
+    top: Tensor
     weights: Tensor
     squares: Tensor
 
@@ -49,10 +55,11 @@ class ScoreGrid(NamedTuple):
             squares = (weights.square() * labels).sum(0)
         squashed_or = examples._replace(scores=squashed).scores_or
         low, high = squashed_or(math.inf).amin(0), squashed_or(-math.inf).amax(0)
-        wide, scale, top = self._widen(low + 0 * squares, high)  # NaN where a label is
+        wide = self._widen(low + 0 * squares, high)  # NaN where a label is
         cells, dtype = self.weights.shape[-1], scores.dtype
-        cell = (squashed * -scale.to(dtype)).floor_().add_(top.to(dtype)).clamp(0, cells - 1)
-        index = cell.add_(labels, alpha=cells).nan_to_num_().long().movedim(0, -1).contiguous()
+        cell = (squashed * -wide.scale.to(dtype)).floor_().add_(wide.top.to(dtype))
+        cell = functional.hardtanh_(cell, 0, cells - 1).add_(labels, alpha=cells).nan_to_num_()
+        index = cell.int().movedim(0, -1).contiguous()
         flat = wide.weights.flatten(-2)
         flat = flat.scatter_add_(-1, index, mass.to(flat.dtype).expand_as(index))
         squares = self.squares + squares.to(flat.dtype)
@@ -60,16 +67,14 @@ class ScoreGrid(NamedTuple):
 
     def merge(self, other: "ScoreGrid") -> "ScoreGrid":
         """Bring two grids to their common range and add them."""
-        mine, *_ = self._widen(other.low, other.high)
-        its, *_ = other._widen(self.low, self.high)
+        mine, its = self._widen(other.low, other.high), other._widen(self.low, self.high)
         return mine._replace(weights=mine.weights + its.weights, squares=mine.squares + its.squares)
 
     def points(self) -> Curve:
         """Count at the cells' edges, of which a run of empty cells keeps the lowest."""
-        scale, top = self._edges()
         cells = self.weights.shape[-1]
-        rank = torch.arange(1, cells + 1, device=top.device)
-        edges = (top[..., None] - rank) / scale[..., None]
+        rank = torch.arange(1, cells + 1, device=self.top.device)
+        edges = ((self.top[..., None] - rank) / self.scale[..., None]).double()
         threshold = torch.where(rank < cells, edges.abs().expm1().copysign(edges), -math.inf)
         occupied = self.weights.sum(-2) != 0
         cuts = torch.cat([occupied[..., 1:], occupied.any(-1, keepdim=True)], -1)
@@ -95,26 +100,31 @@ class ScoreGrid(NamedTuple):
         precision = torch.where(alone | (positive == 0), ratio(hits, total), mixed)
         return ratio((precision * positive).sum(-1), curve.true_positives[..., -1])
 
-    def _widen(self, low: Tensor, high: Tensor) -> tuple["ScoreGrid", Tensor, Tensor]:
-        """Return a grid, and its edges, over a range that includes ``low`` and ``high`` as well."""
-        low = torch.minimum(self.low, low.clamp(min=-_FARTHEST).to(self.low.dtype))
-        high = torch.maximum(self.high, high.clamp(max=_FARTHEST).to(self.high.dtype))
-        wide = self._replace(low=low, high=high)
-        (scale, top), (wide_scale, wide_top) = self._edges(), wide._edges()
-        shrink = wide_scale / scale
-        first, cells = wide_top - top * shrink, self.weights.shape[-1]
+    def _widen(self, low: Tensor, high: Tensor) -> "ScoreGrid":
+        """Return the grid over a range that includes ``low`` and ``high`` as well."""
+        low = torch.minimum(self.low, low.clamp(min=-_FARTHEST)).to(self.low.dtype)
+        high = torch.maximum(self.high, high.clamp(max=_FARTHEST)).to(self.low.dtype)
+        scale, top = _edges(low, high, self.weights.shape[-1])
+        shrink = scale / self.scale
+        first, cells = top - self.top * shrink, self.weights.shape[-1]
         cell = torch.arange(cells, dtype=first.dtype, device=first.device)
         index = torch.addcmul(first[..., None], shrink[..., None], cell).long()
         index = index.clamp(0, cells - 1).unsqueeze(-2).expand_as(self.weights)
         weights = torch.zeros_like(index, dtype=low.dtype).scatter_add_(-1, index, self.weights)
-        return wide._replace(weights=weights), wide_scale, wide_top
+        scale, top = scale.to(low.dtype), top.to(low.dtype)
+        return ScoreGrid(low, high, scale, top, weights, self.squares)
 
-    def _edges(self) -> tuple[Tensor, Tensor]:
-        """Return the cells per unit, a power of two, and the number of the topmost edge.
 
-        Cell ``c`` holds the scores above edge ``top - c - 1`` and not above edge ``top - c``.
-        """
-        low, high = self.low.double(), self.high.double()
-        span, spaces = high - low, self.weights.shape[-1] - 2  # both ends may lie inside a cell
-        scale = (math.log2(spaces) - span.clamp(min=_NARROWEST * spaces).log2()).floor().exp2()
-        return scale, (high * scale).ceil()
+def empty_grid(shape: Sequence[int], cells: int, like: Tensor) -> ScoreGrid:
+    """Return a grid without scores, with the dtype and device of ``like``."""
+    low, squares = like.new_full(shape, math.inf), like.new_zeros(shape)
+    scale, top = (edge.to(low.dtype) for edge in _edges(low, -low, cells))
+    return ScoreGrid(low, -low, scale, top, like.new_zeros(*shape, 2, cells), squares)
+
+
+def _edges(low: Tensor, high: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Return scale and top of the narrowest cells that cover a range, in float64."""
+    low, high, spaces = low.double(), high.double(), cells - 2  # both ends may be inside a cell
+    width = (high - low).clamp(min=_NARROWEST * spaces).log2()
+    scale = (math.log2(spaces) - width).floor().exp2()
+    return scale, (high * scale).ceil()

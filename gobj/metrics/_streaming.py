@@ -1,6 +1,5 @@
 """Curves from batches: start, update, merge."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from gobj._checks import Number, kind, require
 from gobj.metrics._buffer import ScoreBuffer
 from gobj.metrics._examples import make_examples
-from gobj.metrics._grid import ScoreGrid
+from gobj.metrics._grid import ScoreGrid, empty_grid
 
 CurveState = ScoreBuffer | ScoreGrid
 
@@ -49,15 +48,12 @@ def curve_init(
     """
     wide = dtype in (torch.float32, torch.float64)
     require(wide, "curve_init", "dtype", "be torch.float32 or torch.float64", dtype)
-    shape = tuple(labels)
+    start = torch.zeros(*labels, 0, device=device, dtype=dtype)
     if cells is None:
-        scores = torch.zeros(*shape, 0, device=device, dtype=dtype)
-        return ScoreBuffer(scores, torch.zeros(*shape, 2, 0, device=device, dtype=dtype))
+        return ScoreBuffer(start, start.new_zeros(*labels, 2, 0))
     whole = isinstance(cells, int) and cells >= 4
     require(whole, "curve_init", "cells", "be a whole number of at least 4 or None", kind(cells))
-    low = torch.full(shape, math.inf, device=device, dtype=dtype)
-    weights = torch.zeros(*shape, 2, cells, device=device, dtype=dtype)
-    return ScoreGrid(low, -low, weights, torch.zeros_like(low))
+    return empty_grid(labels, cells, start)
 
 
 def curve_update(

@@ -235,7 +235,7 @@ def test_areas_without_both_classes_are_those_of_chance(
         ("specificity_at_npv", "target_npv", [0, 0, 1], 0.0, EVERYTHING),
     ],
 )
-def test_a_target_out_of_reach_gives_its_fallback(  # noqa: PLR0917
+def test_a_target_out_of_reach_gives_its_fallback(
     cells: int | None, name: str, argument: str, labels: list[int], value: float, threshold: float
 ) -> None:
     state = curve_update(curve_init(cells=cells), torch.tensor([3.0, 2, 1]), torch.tensor(labels))

@@ -177,6 +177,20 @@ def test_the_slope_lives_where_the_usual_formula_has_lost_it() -> None:
     assert (here > 0).all()
 
 
+@each_step
+def test_the_compiled_slope_does_not_saturate_either(step: dict[str, Any]) -> None:
+    torch._dynamo.reset()
+
+    def hits_of(z: Tensor) -> Tensor:
+        return soft_confusion(z, torch.ones(5), **step).true_positives
+
+    compiled = torch.compile(hits_of, fullgraph=True, backend="aot_eager")
+    logits = torch.tensor([-12.0, -1.5, 0.0, 1.5, 12.0])
+    torch.testing.assert_close(
+        gradient(compiled, logits), gradient(hits_of, logits), rtol=1e-3, atol=0
+    )
+
+
 @pytest.mark.parametrize("margin", [0.0, 3.0, 20.0, 40.0])
 def test_the_slope_of_a_sure_softmax_is_right_to_rounding(margin: float) -> None:
     logits = torch.tensor([[margin, 0.0, -1.0]])
@@ -311,7 +325,8 @@ def test_a_whole_weight_is_a_repetition(batch: list[tuple[float, float, float]])
 def test_counts_follow_the_classes_and_not_the_order_of_the_batch(
     classes: list[int], order: list[int]
 ) -> None:
-    logits, labels = torch.randn(6, 3, dtype=torch.float64), torch.randint(0, 3, (6,))
+    logits = tensor([[1, 0, 2], [0, 0, 0], [3, -1, 1], [0.2, 0.1, 0], [-2, 1, 1], [0, 5, 4]])
+    labels = torch.tensor([0, 1, 2, 2, 1, 0])
     renamed = tensor([classes.index(label) for label in labels.tolist()]).long()
     before = soft_confusion(logits, labels, class_dim=1)
     after = soft_confusion(logits[order][:, classes], renamed[order], class_dim=1)

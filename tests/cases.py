@@ -3,6 +3,7 @@
 A loss that :mod:`gobj` exports and that has no entry here stops the collection of the tests.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,12 @@ class Goal:
         """Tell whether a higher threshold repairs the constraint: flagging nobody meets it."""
         nobody = Counts(false_negatives=1, true_negatives=1)
         return nobody.priced(self.constraint(target)) <= 0
+
+    def needs_prior(self, target: float) -> bool:
+        """Tell whether the price of being in a class differs between the classes."""
+        prices = self.constraint(target)
+        of_positives = min(prices.true_positives, prices.false_negatives)
+        return of_positives != min(prices.false_positives, prices.true_negatives)
 
     def bounded_by_errors(self, target: float) -> bool:
         """Tell whether being right is never dearer than being wrong."""
@@ -227,6 +234,7 @@ def weighted(case: Case, weights: Tensor) -> dict[str, Tensor]:
     return {"weights": weights} if case.takes("weights") else {}
 
 
+@functools.cache
 def warmed(case: Case, labels: tuple[int, ...] = (), batches: int = 3) -> State:
     """Return a state that has seen some batches, different ones for each label."""
     state = case.start(labels)

@@ -20,13 +20,14 @@ from gobj._forms import Rates
 class Batch(NamedTuple):
     """Scores and hard labels ``[n, *labels]``, in float32 or wider, with their weights.
 
-    ``mass`` is the total weight and ``share`` the share of positives, both ``[*labels]``.
+    ``unit`` is one over the total weight, or 0 where there is none, and ``share`` the share of
+    positives, both ``[*labels]``.
     """
 
     scores: Tensor
     labels: Tensor
     weights: Tensor | None
-    mass: Tensor
+    unit: Number
     share: Tensor
 
     def per_label(self, function: str, argument: str, value: Number) -> Tensor:
@@ -39,23 +40,28 @@ class Batch(NamedTuple):
 
     def sides(self) -> Tensor:
         """Return +1 for positives and -1 for negatives."""
-        return self.labels * 2 - 1
+        return (self.labels * 2).sub_(1)
 
     def rate(self, values: Tensor) -> Tensor:
         """Average over examples, ``sum(w x) / sum(w)``; 0 where nothing has weight."""
         weighted = values if self.weights is None else values * self.weights
-        return weighted.sum(0) / torch.where(self.mass > 0, self.mass, 1)
+        return weighted.sum(0) * self.unit
+
+    def rates(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """Average several values over examples."""
+        weighted = values if self.weights is None else (x * self.weights for x in values)
+        return (torch.stack([x.sum(0) for x in weighted]) * self.unit).unbind(0)
 
     def each(self, values: Tensor) -> Tensor:
         """Scale the losses of examples such that their mean is the mean over labels of the rate."""
-        relative = values.shape[0] / torch.where(self.mass > 0, self.mass, 1)
+        relative = self.unit * values.shape[0]
         return values * (relative if self.weights is None else self.weights * relative)
 
     def counted(self, distance: Tensor) -> Rates:
         """Count the joint rates where an example is flagged at a distance above 0."""
-        flags = distance.sign().clamp(min=0)
-        hits = self.rate(flags * self.labels)
-        alarms = self.rate(flags) - hits
+        flags = distance.sign().clamp_(min=0)
+        flagged, hits = self.rates(flags, flags * self.labels)
+        alarms = flagged - hits
         return Rates(self.share - hits, alarms, hits, 1 - self.share - alarms)
 
 
@@ -65,12 +71,13 @@ def make_batch(function: str, logits: Tensor, labels: Tensor, weights: Number | 
     check_labels(function, logits, labels)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     scores, targets = logits.to(dtype), labels.to(dtype)
-    mass = scores.new_full(scores.shape[1:], scores.shape[0])
+    unit: Number = 1 / scores.shape[0] if scores.shape[0] else 0.0
     if weights is not None:
         weights = spread_weights(function, weights, logits).to(dtype)
         present = weights > 0
         scores = torch.where(present, scores, 0)
         targets = torch.where(present, targets, 0)
-        mass = weights.expand_as(scores).sum(0)
-    batch = Batch(scores, targets.clamp(0, 1).ceil(), weights, mass, mass)
+        total = weights.expand_as(scores).sum(0)
+        unit = torch.where(total > 0, 1 / total, 0)
+    batch = Batch(scores, targets.clamp(0, 1).ceil_(), weights, unit, targets)
     return batch._replace(share=batch.rate(batch.labels))

@@ -34,12 +34,16 @@ class LinearForm(NamedTuple):
 
     def value(self, rates: Rates, prior: Tensor) -> Tensor:
         """Return the form at some rates and a share of positives, shape ``[*labels]``."""
-        return self.constant(prior) + sum(
-            coefficient * rate for coefficient, rate in zip(self[:4], rates, strict=True)
-        )
+        value = self.constant(prior)
+        for coefficient, rate in zip(self[:4], rates, strict=True):
+            if not absent(coefficient):
+                value = value + coefficient * rate
+        return value
 
     def constant(self, prior: Tensor) -> Tensor:
         """Return the part of the form that no threshold can change."""
+        if absent(self.negatives):
+            return self.positives * prior
         return self.positives * prior + self.negatives * (1 - prior)
 
 
@@ -58,16 +62,17 @@ class Problem(NamedTuple):
             )
         )
 
-    def direction(self, like: Tensor) -> Tensor:
+    def direction(self) -> Number:
         """Return +1 where a higher threshold repairs the constraint, -1 where a lower one does.
 
         A constraint that flagging nobody satisfies is repaired upwards, whatever the data.
         """
         held = self.constraint
-        nobody_on_positives = held.false_negative + held.positives + torch.zeros_like(like)
-        nobody_on_negatives = held.true_negative + held.negatives + torch.zeros_like(like)
-        rises = (nobody_on_positives <= 0) & (nobody_on_negatives <= 0)
-        return torch.where(rises, torch.ones_like(like), -torch.ones_like(like))
+        missed, passed = held.false_negative + held.positives, held.true_negative + held.negatives
+        if isinstance(missed, Tensor) or isinstance(passed, Tensor):
+            rises = (torch.as_tensor(missed) <= 0) & (torch.as_tensor(passed) <= 0)
+            return rises * 2.0 - 1
+        return 1.0 if missed <= 0 and passed <= 0 else -1.0
 
 
 def absent(coefficient: Number) -> bool:

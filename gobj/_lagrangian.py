@@ -8,24 +8,31 @@ from gobj._checks import Number
 from gobj._forms import LinearForm, Problem, absent
 from gobj._surrogates import Surrogate, cross_entropy
 
+SUREST = 1e4  # margin on the right side beyond which being right costs no more
+
 
 def per_class(positives: Number, negatives: Number, batch: Batch) -> Tensor:
     """Spread one coefficient per class over the examples, shape ``[n, *labels]``."""
-    zero = batch.scores.new_zeros(())
-    return torch.lerp(zero + negatives, zero + positives, batch.labels)
+    low, high = (
+        x if isinstance(x, Tensor) else batch.labels.new_full((), x) for x in (negatives, positives)
+    )
+    return torch.lerp(low, high, batch.labels)
 
 
 def bounded_elements(
-    batch: Batch, form: LinearForm, threshold: Tensor, surrogate: Surrogate, prior: Tensor
+    batch: Batch, form: LinearForm, distance: Tensor, surrogate: Surrogate, prior: Tensor
 ) -> Tensor:
-    """Bound a form example by example: the weighted average of the elements is its upper bound."""
-    margin = (batch.scores - threshold) * batch.sides()
+    """Bound a form example by example: the weighted average of the elements is its upper bound.
+
+    ``distance`` is that of the scores above the threshold.
+    """
+    margin = distance * batch.sides()
     errors = per_class(form.false_negative, form.false_positive, batch)
     elements = torch.addcmul(form.constant(prior), errors, surrogate(margin))
     if absent(form.true_positive) and absent(form.true_negative):
         return elements
     successes = per_class(form.true_positive, form.true_negative, batch)
-    return torch.addcmul(elements, successes, surrogate(-margin))
+    return torch.addcmul(elements, successes, surrogate((-margin).clamp(min=-SUREST)))
 
 
 def share_of_positives(function: str, batch: Batch, label_priors: Number | None) -> Tensor:
@@ -86,6 +93,8 @@ def lagrangian(
     """
     batch = make_batch("lagrangian", logits, labels, weights)
     price = batch.per_label("lagrangian", "multiplier", multiplier)
-    cut = batch.per_label("lagrangian", "threshold", threshold)
+    distance = batch.scores - batch.per_label("lagrangian", "threshold", threshold)
     prior = share_of_positives("lagrangian", batch, label_priors)
-    return batch.rate(bounded_elements(batch, problem.lagrangian(price), cut, surrogate, prior))
+    return batch.rate(
+        bounded_elements(batch, problem.lagrangian(price), distance, surrogate, prior)
+    )

@@ -182,7 +182,8 @@ class DualLoss(nn.Module):
         )
         prior = share_of_positives(name, batch, label_priors)
         surrogate = self.surrogate or cross_entropy
-        elements = bounded_elements(batch, form, threshold, surrogate, prior)
+        distance = batch.scores - threshold
+        elements = bounded_elements(batch, form, distance, surrogate, prior)
         return reduced(batch, elements, self.reduction)[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

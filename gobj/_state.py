@@ -61,20 +61,21 @@ def map_leaves(function: Callable[..., Tensor], state: Any, *others: Any) -> Any
 
 def cast(state: DualState, dtype: torch.dtype) -> DualState:
     """Detach every tensor and give it the dtype."""
-    detached: DualState = map_leaves(lambda leaf: leaf.detach().to(dtype), state)
-    return detached
+    return like(state, torch.stack(list(state_dict(state).values())).detach().to(dtype))
+
+
+def like(state: DualState, stacked: Tensor) -> DualState:
+    """Return a state whose tensors are the slices of a stack."""
+    slices = iter(stacked.unbind(0))
+    built: DualState = map_leaves(lambda _: next(slices), state)
+    return built
 
 
 def keep_finite(old: DualState, new: DualState, usable: Tensor) -> DualState:
     """Take the new state, per label, where the batch was usable and left every tensor finite."""
-    for value in state_dict(new).values():
-        usable = usable & value.isfinite()
-
-    def choose(before: Tensor, after: Tensor) -> Tensor:
-        return torch.where(usable, after.to(before.dtype), before).detach()
-
-    kept: DualState = map_leaves(choose, old, new)
-    return kept
+    before, after = (torch.stack(list(state_dict(state).values())) for state in (old, new))
+    usable = usable & after.isfinite().all(0)
+    return like(old, torch.where(usable, after.to(before.dtype), before).detach())
 
 
 def load_state_dict(state: DualState, saved: Mapping[str, Tensor]) -> DualState:

@@ -81,7 +81,8 @@ class CrossEntropy(Surrogate):
         """Compute cost and slope."""
         in_bits = 1 / math.log(2)
         right = torch.sigmoid(margin)
-        return functional.logsigmoid(margin) * -in_bits, torch.rsub(right, -in_bits, alpha=-in_bits)
+        cost = functional.logsigmoid(margin).mul_(-in_bits)
+        return cost, torch.rsub(right, -in_bits, alpha=-in_bits)
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,34 @@
 """Tracking a threshold: damped Newton steps on the counted violation of a constraint."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from gobj._batch import Batch
+from gobj._checks import Number
 from gobj._forms import Problem
 
-LARGEST_SCORE = 1e4  # in the moments of the score, so that an infinite one leaves them finite
+FURTHEST = 1e4  # distance in the moments, so that an infinite score leaves them finite
 LARGEST_STEP = 0.5  # of the threshold, in standard deviations of the score
 NOISE_SHARE = 0.02  # squared share of the slack that the threshold's own noise may take
 STEADY_RATE = 0.03  # damping where the violation is noise, and
 PERSISTENT_RATE = 0.5  # where it keeps its sign
 TINY = 1e-12
 
+Averages = TypeVar("Averages", bound=tuple[Tensor, ...])
+
 
 class Tracking(NamedTuple):
     """Running averages of batch rates that steer a threshold, each of shape ``[*labels]``.
 
-    ``violation`` is signed: above 0 the threshold must rise. ``slope`` is its decrease per standard
-    deviation of the score, ``slack`` what the constraint allows at most.
+    ``distance`` is that of the scores above the threshold. ``violation`` is signed: above 0 the
+    threshold must rise. ``slope`` is its decrease per standard deviation of the score, ``slack``
+    what the constraint allows at most.
     """
 
-    score: Tensor
-    score_squared: Tensor
+    distance: Tensor
+    distance_squared: Tensor
     violation: Tensor
     violation_squared: Tensor
     slope: Tensor
@@ -32,29 +36,27 @@ class Tracking(NamedTuple):
 
     def spread(self) -> Tensor:
         """Return the standard deviation of the score."""
-        return (self.score_squared - self.score.square()).clamp(min=1e-8).sqrt()
+        return (self.distance_squared - self.distance.square()).clamp(min=1e-8).sqrt()
 
 
 def observe(
     old: Tracking, batch: Batch, problem: Problem, distance: Tensor, prior: Tensor, rate: Tensor
 ) -> tuple[Tracking, Tensor]:
     """Take a batch into the averages; return them and the signed violation of the batch itself."""
-    scores = batch.scores.detach().clamp(-LARGEST_SCORE, LARGEST_SCORE)
-    moments = old._replace(
-        score=torch.lerp(old.score, batch.rate(scores), rate),
-        score_squared=torch.lerp(old.score_squared, batch.rate(scores.square()), rate),
+    finite, spread = distance.clamp(-FURTHEST, FURTHEST), old.spread()
+    window = finite.abs().neg_().add_(spread).clamp_(min=0)
+    mean, square, everywhere, at_positives = batch.rates(
+        finite, finite.square(), window, window * batch.labels
     )
-    direction = problem.direction(prior)
-    violation, slack = _violation(batch, problem, distance, prior, direction)
-    slope = _slope(batch, problem, distance, moments.spread(), direction)
-    return Tracking(
-        score=moments.score,
-        score_squared=moments.score_squared,
-        violation=torch.lerp(old.violation, violation, rate),
-        violation_squared=torch.lerp(old.violation_squared, violation.square(), rate),
-        slope=torch.lerp(old.slope, slope, rate),
-        slack=torch.lerp(old.slack, slack, rate),
-    ), violation
+    violation, slack = _violation(batch, problem, distance, prior)
+    slope = _slope(problem, at_positives, everywhere - at_positives) / spread
+    now = Tracking(mean, square, violation, violation.square(), slope, slack)
+    return averaged(old, now, rate), violation
+
+
+def averaged(old: Averages, now: Averages, rate: Tensor) -> Averages:
+    """Move every average towards what a batch shows by the same rate."""
+    return type(old)(*torch.lerp(torch.stack(list(old)), torch.stack(list(now)), rate).unbind(0))
 
 
 def step_size(now: Tracking, violation: Tensor, steps: Tensor) -> Tensor:
@@ -68,30 +70,28 @@ def step_size(now: Tracking, violation: Tensor, steps: Tensor) -> Tensor:
 
 
 def _violation(
-    batch: Batch, problem: Problem, distance: Tensor, prior: Tensor, direction: Tensor
+    batch: Batch, problem: Problem, distance: Tensor, prior: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Count the violation, signed so that above 0 the threshold must rise, and its slack.
 
     Where nothing is left to flag, or to leave out, a constraint on a ratio reads 0 for ever; there
     it counts as slack, so that the threshold comes back.
     """
-    rates = batch.counted(distance)
+    rates, direction = batch.counted(distance), problem.direction()
     slack = -problem.constraint.constant(prior)
     value = problem.constraint.value(rates, prior)
     flagged = rates.true_positive + rates.false_positive
-    idle = torch.where(direction > 0, flagged, 1 - flagged) <= 0
-    return torch.where(idle, torch.minimum(value, -0.2 * slack), value) * direction, slack
+    left = 0.5 + direction * (flagged - 0.5)  # what is flagged, or what is not
+    return torch.where(left <= 0, torch.minimum(value, -0.2 * slack), value) * direction, slack
 
 
-def _slope(
-    batch: Batch, problem: Problem, distance: Tensor, spread: Tensor, direction: Tensor
-) -> Tensor:
-    """Estimate how fast a rise of the threshold repairs, by a triangular window on the scores."""
-    held = problem.constraint
-    window = torch.relu(spread - distance.abs())
-    at_positives = batch.rate(window * batch.labels)
-    at_negatives = batch.rate(window) - at_positives
+def _slope(problem: Problem, at_positives: Tensor, at_negatives: Tensor) -> Tensor:
+    """Return how fast a rise repairs, given the densities of both classes at the threshold."""
+    held, direction = problem.constraint, problem.direction()
     by_positives = (held.true_positive - held.false_negative) * direction
     by_negatives = (held.false_positive - held.true_negative) * direction
-    repaired = by_positives.clamp(min=0) * at_positives + by_negatives.clamp(min=0) * at_negatives
-    return repaired / spread
+    return _positive(by_positives) * at_positives + _positive(by_negatives) * at_negatives
+
+
+def _positive(coefficient: Number) -> Number:
+    return coefficient.clamp(min=0) if isinstance(coefficient, Tensor) else max(coefficient, 0.0)

@@ -83,22 +83,22 @@ class DualAscent(DualRule):
         self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
     ) -> tuple[Tensor, DualState]:
         """Return the Lagrangian example by example, and the state one step on."""
-        form = problem.lagrangian(state.multiplier)
-        elements = bounded_elements(batch, form, state.threshold, surrogate, prior)
+        form, distance = problem.lagrangian(state.multiplier), batch.scores - state.threshold
+        elements = bounded_elements(batch, form, distance, surrogate, prior)
+        still, held = distance.detach(), problem.constraint
         if self.signal == "exact":
-            rates = batch.counted(batch.scores.detach() - state.threshold)
-            violation = problem.constraint.value(rates, prior)
+            violation = held.value(batch.counted(still), prior)
         else:
-            still = batch._replace(scores=batch.scores.detach())
-            held = bounded_elements(still, problem.constraint, state.threshold, surrogate, prior)
-            violation = batch.rate(held)
+            violation = batch.rate(bounded_elements(batch, held, still, surrogate, prior))
         change = violation + self.proportional * (violation - state.statistics.violation)
         multiplier = (state.multiplier + self.rate * change).clamp(0, self.cap)
         threshold = state.threshold
         if self.threshold_rate:
 
-            def bound(cut: Tensor) -> Tensor:
-                return batch.rate(bounded_elements(batch, form, cut, surrogate, prior)).sum()
+            def bound(rise: Tensor) -> Tensor:
+                moved = bounded_elements(batch, form, still - rise, surrogate, prior)
+                return batch.rate(moved).sum()
 
-            threshold = threshold - self.threshold_rate * torch.func.grad(bound)(threshold)
+            slope = torch.func.grad(bound)(torch.zeros_like(threshold))
+            threshold = threshold - self.threshold_rate * slope
         return elements, DualState(multiplier, threshold, AscentStatistics(violation))

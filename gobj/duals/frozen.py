@@ -44,4 +44,5 @@ class FrozenDual(DualRule):
     ) -> tuple[Tensor, DualState]:
         """Return the Lagrangian example by example, and the state that came."""
         form = problem.lagrangian(state.multiplier)
-        return bounded_elements(batch, form, state.threshold, surrogate, prior), state
+        distance = batch.scores - state.threshold
+        return bounded_elements(batch, form, distance, surrogate, prior), state

@@ -14,10 +14,18 @@ from gobj._lagrangian import per_class
 from gobj._state import DualState
 from gobj._surrogates import GeneralizedCrossEntropy, Surrogate, cross_entropy
 from gobj.duals._rule import DualRule
-from gobj.duals._tracking import TINY, Tracking, observe, step_size
+from gobj.duals._tracking import TINY, Tracking, averaged, observe, step_size
 
 LN2 = math.log(2)
 STEEPEST = 1.5  # largest weight of a class times the slope of its surrogate at margin 0
+
+
+class Pulls(NamedTuple):
+    """How hard positives and negatives pull on the threshold, and the mean absolute residual."""
+
+    positives: Tensor
+    negatives: Tensor
+    residual: Tensor
 
 
 class ImplicitStatistics(NamedTuple):
@@ -25,9 +33,7 @@ class ImplicitStatistics(NamedTuple):
 
     steps: Tensor
     tracking: Tracking
-    positives_pull: Tensor
-    negatives_pull: Tensor
-    residual: Tensor
+    pulls: Pulls
 
 
 @dataclass(frozen=True)
@@ -98,56 +104,51 @@ class ImplicitMultiplier(DualRule):
         """Return averages of zero over zero batches."""
         zero = torch.zeros_like(like)
         tracking = Tracking(*[zero] * len(Tracking._fields))
-        return ImplicitStatistics(zero, tracking, zero, zero, zero)
+        return ImplicitStatistics(zero, tracking, Pulls(zero, zero, zero))
 
     def step(
         self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
     ) -> tuple[Tensor, DualState]:
         """Return the loss example by example, and the state one batch on."""
+        old: ImplicitStatistics = state.statistics
         sides = batch.sides()
         margin = batch.scores * sides
         cost, slope = surrogate.evaluate(torch.addcmul(margin, sides, -state.threshold))
-        plain, plain_slope = cross_entropy.evaluate(margin)
-        old: ImplicitStatistics = state.statistics
-        rate = (1 / (old.steps + 1)).clamp(min=self.rate)
+        plain, residual = cross_entropy.evaluate(margin)
+        fall = slope.detach()
+        pull, pull_of_positives, rest = batch.rates(fall, fall * batch.labels, residual.detach())
+        now = Pulls(-pull_of_positives, pull_of_positives - pull, -LN2 * rest)
+        steps = old.steps + 1
+        rate = (1 / steps).clamp(min=self.rate)
+        pulls = averaged(old.pulls, now, rate)
         distance = batch.scores.detach() - state.threshold
         tracking, violation = observe(old.tracking, batch, problem, distance, prior, rate)
-        pull = -batch.rate(slope.detach())
-        on_positives = -batch.rate(slope.detach() * batch.labels)
-        now = ImplicitStatistics(
-            steps=old.steps + 1,
-            tracking=tracking,
-            positives_pull=torch.lerp(old.positives_pull, on_positives, rate),
-            negatives_pull=torch.lerp(old.negatives_pull, pull - on_positives, rate),
-            residual=torch.lerp(old.residual, -LN2 * batch.rate(plain_slope.detach()), rate),
-        )
-        positives, negatives, others = self._weights(now, surrogate)
+        positives, negatives, others = self._weights(pulls, surrogate)
         elements = torch.addcmul(plain * others, per_class(positives, negatives, batch), cost)
-        threshold = state.threshold + step_size(tracking, violation, now.steps)
-        return elements, DualState(self._multiplier(problem, now, prior), threshold, now)
+        threshold = state.threshold + step_size(tracking, violation, steps)
+        statistics = ImplicitStatistics(steps, tracking, pulls)
+        return elements, DualState(self._multiplier(problem, pulls), threshold, statistics)
 
-    def _weights(
-        self, now: ImplicitStatistics, surrogate: Surrogate
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weights of positives, negatives and the share of cross entropy."""
-        positives = now.residual / (2 * now.positives_pull.clamp(min=TINY))
-        negatives = now.residual / (2 * now.negatives_pull.clamp(min=TINY))
-        unit = -surrogate.evaluate(torch.zeros_like(positives))[1]
+    def _weights(self, pulls: Pulls, surrogate: Surrogate) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights of positives, of negatives and of cross entropy."""
+        positives = pulls.residual / (2 * pulls.positives.clamp(min=TINY))
+        negatives = pulls.residual / (2 * pulls.negatives.clamp(min=TINY))
+        unit = -surrogate.terms(torch.zeros_like(positives))[1]
         heaviest = (torch.maximum(positives, negatives) * unit).clamp(min=TINY)
         scale = (STEEPEST / heaviest).clamp(max=1)
         share = self.cross_entropy_share
-        return positives * scale * (1 - share), negatives * scale * (1 - share), scale * share * LN2
+        rest = scale * (1 - share)
+        return positives * rest, negatives * rest, scale * (share * LN2)
 
-    def _multiplier(self, problem: Problem, now: ImplicitStatistics, prior: Tensor) -> Tensor:
+    def _multiplier(self, problem: Problem, pulls: Pulls) -> Tensor:
         """Solve the balance of pulls for the multiplier; the cap where no price is enough."""
-        cost, held = problem
-        ratio = now.negatives_pull / now.positives_pull.clamp(min=TINY)
-        direction = problem.direction(prior)
+        ratio, direction = pulls.negatives / pulls.positives.clamp(min=TINY), problem.direction()
 
         def balance(form: LinearForm) -> Tensor:
             on_positives = form.false_negative - form.true_positive
-            return direction * (ratio * (form.false_positive - form.true_negative) - on_positives)
+            on_negatives = form.false_positive - form.true_negative
+            return (ratio * on_negatives - on_positives) * direction
 
-        priced = balance(held)
-        solved = -balance(cost) / torch.where(priced > 0, priced, 1)
+        priced = balance(problem.constraint)
+        solved = -balance(problem.cost) / priced
         return torch.where(priced > 0, solved, self.cap).clamp(0, self.cap)

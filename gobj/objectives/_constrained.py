@@ -110,8 +110,10 @@ def constrained_loss(
     require(isinstance(bound, Surrogate), function, "surrogate", "be a gobj.Surrogate", bound)
     elements, moved = rule.step(batch, problem, incoming, bound, prior)
     loss, values = reduced(batch, elements, reduction)
-    usable = values.detach().isfinite() & (batch.mass > 0)
-    return loss, state if moved is incoming else keep_finite(state, moved, usable)
+    if moved is incoming:
+        return loss, state
+    usable = values.detach().isfinite() & (values.new_full((), 0) < batch.unit)
+    return loss, keep_finite(state, moved, usable)
 
 
 def reduced(batch: Batch, elements: Tensor, reduction: Reduction) -> tuple[Tensor, Tensor]:

@@ -29,8 +29,9 @@ def curve_init(
 
     Args:
         labels: Label shape; ``()`` for one binary problem.
-        cells: Number of cells per label, at least 4: 1,024 give areas to about 0.001, of
-            half-precision logits (whose many ties fill neighbouring cells) 4,096; None keeps all.
+        cells: Number of cells per label, at least 4: 1,024 give areas to 0.001 and the average
+            precision of a hundred positives to 0.002; half-precision logits, whose ties fill
+            neighbouring cells, want 4,096. None keeps every score.
         device: Where the state lives; default torch's.
         dtype: Of all that is kept and returned, float64 or float32. float32 halves the memory, and
             a cell of it counts only to 2^24, where adding 1 changes nothing.

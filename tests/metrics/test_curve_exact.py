@@ -4,7 +4,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
@@ -25,9 +25,6 @@ from tests.metrics.curve_oracles import (
     partial_area,
     reference_cases,
 )
-
-settings.register_profile("curves", derandomize=True, deadline=None, max_examples=40)
-settings.load_profile("curves")
 
 ROWS = st.lists(
     st.tuples(

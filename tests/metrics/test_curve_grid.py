@@ -1,13 +1,10 @@
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch import Tensor
 
 from gobj.metrics import ScoreGrid, curve_compute, curve_init, curve_merge, curve_update
-
-settings.register_profile("curves", derandomize=True, deadline=None, max_examples=40)
-settings.load_profile("curves")
 
 SCORES = st.lists(
     st.floats(-1e9, 1e9) | st.floats(-1e-9, 1e-9) | st.integers(-3, 3).map(float), max_size=30

@@ -1,7 +1,7 @@
 """The module layer over the pure functions: a loss that keeps its state in buffers."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, Self, TypedDict, Unpack
+from typing import Literal, Self, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from gobj._checks import (
     check_labels,
     check_logits,
     check_number,
+    check_reduction,
     check_target,
     kind,
     require,
@@ -70,31 +71,39 @@ class DualLoss(nn.Module):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
     """
 
-    target: Tensor
+    target: Number
 
     def __init__(
         self,
         problem: Callable[[Number], Problem],
         target: tuple[str, Number],
         num_labels: int = 1,
-        **options: Unpack[Options],
+        *,
+        loss_type: Literal["cross_entropy", "hinge"] | None = None,
+        surrogate: Surrogate | None = None,
+        rule: DualRule = DEFAULT_RULE,
+        dual_rate_factor: float | None = None,
+        reduction: Reduction = "mean",
     ) -> None:
         """Make the state; see the class."""
         super().__init__()
         name = type(self).__name__
-        self.problem, self.target_name = problem, target[0]
         check_target(name, *target)
         check_number(name, "num_labels", num_labels, low=1, closed=True)
-        self.register_buffer("target", torch.as_tensor(target[1], dtype=torch.float32))
-        loss_type, surrogate = options.get("loss_type"), options.get("surrogate")
+        check_reduction(name, reduction)
         known = loss_type is None or (loss_type in LOSS_TYPES and surrogate is None)
         requirement = f"be one of {list(LOSS_TYPES)}, without `surrogate` beside it"
         require(known, name, "loss_type", requirement, loss_type)
+        fine = surrogate is None or isinstance(surrogate, Surrogate)
+        require(fine, name, "surrogate", "be a gobj.Surrogate", surrogate)
+        self.problem, (self.target_name, value) = problem, target
+        if isinstance(value, Tensor):
+            self.register_buffer("target", value.detach().clone())
+        else:
+            self.target = value
         self.surrogate = surrogate if loss_type is None else LOSS_TYPES[loss_type]
-        self.rule = options.get("rule", DEFAULT_RULE)
-        self.reduction: Reduction = options.get("reduction", "mean")
-        self.dual_rate_factor = options.get("dual_rate_factor")
-        self.num_labels = num_labels
+        self.rule, self.reduction, self.num_labels = rule, reduction, num_labels
+        self.dual_rate_factor = dual_rate_factor
         self._make_state()
 
     def _make_state(self) -> None:

@@ -1,0 +1,188 @@
+"""States: born, listed, saved, restored and merged."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import gobj
+from tests import cases
+from tests.cases import Case, assert_same_state, changed, leaves, warmed
+
+CASE = Case("recall_at_precision_loss", "implicit")
+RULES = [gobj.ImplicitMultiplier(), gobj.DualAscent(), gobj.FrozenDual()]
+
+each_case = pytest.mark.parametrize(
+    "case", [Case("recall_at_precision_loss", rule) for rule in cases.RULES], ids=str
+)
+each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+
+
+@each_rule
+@pytest.mark.parametrize("labels", [(), (4,), (2, 3)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_new_state_has_the_label_shape_and_the_dtype_everywhere(
+    rule: gobj.DualRule, labels: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    state = gobj.init_state(labels, rule=rule, dtype=dtype)
+    assert {leaf.shape for leaf in leaves(state)} == {labels}
+    assert {leaf.dtype for leaf in leaves(state)} == {dtype}
+
+
+@each_rule
+def test_a_new_state_prices_the_constraint_at_one_and_cuts_at_zero(rule: gobj.DualRule) -> None:
+    state = gobj.init_state((2,), rule=rule)
+    assert state.multiplier.tolist() == [1, 1]
+    assert state.threshold.tolist() == [0, 0]
+
+
+def test_a_new_state_is_single_precision_whatever_the_default_dtype() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        state = gobj.init_state()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {leaf.dtype for leaf in leaves(state)} == {torch.float32}
+
+
+def test_a_new_state_is_for_the_default_rule() -> None:
+    assert_same_state(gobj.init_state(), gobj.init_state(rule=gobj.ImplicitMultiplier()))
+
+
+@each_rule
+def test_states_live_on_the_device_that_is_named(rule: gobj.DualRule) -> None:
+    state = gobj.init_state((2,), rule=rule, device="meta")
+    assert {leaf.device.type for leaf in leaves(state)} == {"meta"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.bool], ids=str)
+def test_narrow_states_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=r"^init_state: `dtype` must be .+; got torch\.\w+\.$"):
+        gobj.init_state(dtype=dtype)
+
+
+def test_a_state_needs_a_rule() -> None:
+    with pytest.raises(ValueError, match=r"^init_state: `rule` must be a dual rule; got .+\.$"):
+        gobj.init_state(rule=gobj.DualAscent)
+
+
+def test_fields_of_a_state_can_be_replaced() -> None:
+    state = gobj.init_state()._replace(threshold=torch.tensor(0.5), multiplier=torch.tensor(3.0))
+    logits = torch.tensor([0.4, 0.6])
+    loss, after = gobj.tpr_at_fpr_loss(
+        logits, torch.tensor([1, 0]), state, target_fpr=0.1, rule=gobj.FrozenDual()
+    )
+    expected = gobj.lagrangian(logits, torch.tensor([1, 0]), gobj.tpr_at_fpr(0.1), 3.0, 0.5)
+    torch.testing.assert_close(loss, expected)
+    assert after is state
+
+
+@each_case
+def test_a_state_is_listed_by_dotted_names(case: Case) -> None:
+    state = warmed(case, (2,))
+    named = gobj.state_dict(state)
+    assert list(named)[:2] == ["multiplier", "threshold"]
+    assert all(name.startswith("statistics.") for name in list(named)[2:])
+    for tensor, leaf in zip(named.values(), leaves(state), strict=True):
+        assert tensor is leaf
+    for name, tensor in named.items():
+        found: Any = state
+        for part in name.split("."):
+            found = getattr(found, part)
+        assert found is tensor
+
+
+@each_case
+def test_a_state_survives_a_safe_file_bit_for_bit(case: Case, tmp_path: Path) -> None:
+    state = warmed(case, (2,))
+    torch.save(gobj.state_dict(state), tmp_path / "state.pt")
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    restored = gobj.load_state_dict(case.start((2,)), saved)
+    assert type(restored) is type(state)
+    assert_same_state(restored, state)
+
+
+def test_a_restored_state_shares_nothing_with_what_was_saved() -> None:
+    state, template = warmed(CASE), CASE.start()
+    saved = {name: tensor.clone() for name, tensor in gobj.state_dict(state).items()}
+    restored = gobj.load_state_dict(template, saved)
+    for tensor in saved.values():
+        tensor.fill_(9)
+    assert_same_state(restored, state)
+    assert_same_state(template, CASE.start())
+
+
+def test_a_restored_state_keeps_the_dtype_of_the_template() -> None:
+    saved = gobj.state_dict(warmed(CASE))
+    restored = gobj.load_state_dict(CASE.start(dtype=torch.float32), saved)
+    assert {leaf.dtype for leaf in leaves(restored)} == {torch.float32}
+    torch.testing.assert_close(restored.threshold.double(), saved["threshold"])
+
+
+def test_a_state_of_another_rule_is_not_restored() -> None:
+    saved = gobj.state_dict(gobj.init_state(rule=gobj.DualAscent()))
+    with pytest.raises(ValueError, match=r"^load_state_dict: `saved` must hold exactly .+\.$"):
+        gobj.load_state_dict(gobj.init_state(), saved)
+
+
+def test_a_state_of_other_labels_is_not_restored() -> None:
+    saved = gobj.state_dict(gobj.init_state((1,)))
+    with pytest.raises(ValueError, match=r"^load_state_dict: `saved` must have shape .+\.$"):
+        gobj.load_state_dict(gobj.init_state((3,)), saved)
+
+
+def test_a_merged_state_is_the_mean_of_the_shards() -> None:
+    one, other = warmed(CASE, (2,)), warmed(CASE, (2,), batches=5)
+    before = [changed(state, torch.clone) for state in (one, other)]
+    merged = gobj.merge_states([one, other])
+    for got, left, right in zip(leaves(merged), leaves(one), leaves(other), strict=True):
+        torch.testing.assert_close(got, (left + right) / 2)
+    assert type(merged.statistics) is type(one.statistics)
+    assert_same_state(one, before[0])
+    assert_same_state(other, before[1])
+
+
+def test_shards_count_by_their_shares() -> None:
+    states = [warmed(CASE, batches=batches) for batches in (1, 2, 4)]
+    merged = gobj.merge_states(states, shares=[1, 0, 3])
+    for got, first, _, third in zip(leaves(merged), *map(leaves, states), strict=True):
+        torch.testing.assert_close(got, (first + 3 * third) / 4)
+
+
+def test_merging_one_state_changes_nothing() -> None:
+    state = warmed(CASE, (2,))
+    assert_same_state(gobj.merge_states([state]), state)
+
+
+@pytest.mark.parametrize("shares", [None, [2.0, 1.0]])
+def test_merged_states_keep_their_dtype(shares: list[float] | None) -> None:
+    states = [gobj.init_state((2,)) for _ in range(2)]
+    assert {leaf.dtype for leaf in leaves(gobj.merge_states(states, shares))} == {torch.float32}
+
+
+def test_shards_of_one_batch_merge_into_the_averages_of_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(60, generator=generator, dtype=torch.float64)
+    labels = torch.rand(60, generator=generator) < logits.sigmoid()
+    rule = gobj.DualAscent(rate=0.5)
+    start = gobj.init_state(rule=rule, dtype=torch.float64)
+
+    def step(part: slice) -> gobj.DualState:
+        options: dict[str, Any] = {"target_recall": 0.9, "rule": rule, "label_priors": 0.4}
+        return gobj.precision_at_recall_loss(logits[part], labels[part], start, **options)[1]
+
+    merged = gobj.merge_states([step(slice(0, 20)), step(slice(20, 60))], shares=[20, 40])
+    torch.testing.assert_close(leaves(merged), leaves(step(slice(0, 60))))
+
+
+@pytest.mark.parametrize(
+    ("states", "shares", "argument"),
+    [([], None, "states"), ([gobj.init_state()] * 2, [1.0], "shares")],
+    ids=["no state", "a share too few"],
+)
+def test_what_cannot_be_merged_is_refused(
+    states: list[gobj.DualState], shares: list[float] | None, argument: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"^merge_states: `{argument}` must .+; got .+\.$"):
+        gobj.merge_states(states, shares)

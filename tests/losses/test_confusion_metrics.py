@@ -17,6 +17,7 @@ from torch.func import grad, vmap
 
 from gobj.losses import confusion_losses as losses
 from gobj.losses import confusion_metrics as metrics
+from gobj.losses.confusion_metric_loss import ConfusionMetricLoss, confusion_metric_loss
 from gobj.losses.soft_confusion import SoftConfusion, soft_confusion
 
 REFERENCE = json.loads(
@@ -30,7 +31,7 @@ PUBLISHED: dict[str, Callable[..., Tensor]] = {
     "gmean": losses.geometric_mean_loss,
     "balanced_accuracy": losses.balanced_accuracy_loss,
     "confusion_error": partial(
-        losses.confusion_metric_loss,
+        confusion_metric_loss,
         metric=lambda counts: 1 - counts.false_positives - counts.false_negatives,
     ),
 }
@@ -47,7 +48,7 @@ NAMES = (
 LOSSES: dict[str, Callable[..., Tensor]] = {
     **{name: getattr(losses, f"{name}_loss") for name in NAMES},
     "user": partial(
-        losses.confusion_metric_loss,
+        confusion_metric_loss,
         metric=lambda c: 1 - (c.false_positives + 5 * c.false_negatives) / sum(c),
     ),
 }
@@ -298,7 +299,7 @@ def test_a_user_writes_any_metric_of_the_counts() -> None:
         return tp / (tp + fn) + tn / (tn + fp) - 1
 
     logits, labels = torch.randn(6, 2, dtype=torch.float64), torch.tensor([[1, 0], [0, 1]] * 3)
-    got = losses.confusion_metric_loss(logits, labels, metric=informedness)
+    got = confusion_metric_loss(logits, labels, metric=informedness)
     expected = 2 * losses.balanced_accuracy_loss(logits, labels)
     torch.testing.assert_close(got, expected)
 
@@ -337,14 +338,14 @@ def test_every_loss_has_a_module(name: str) -> None:
 
 def test_the_module_of_a_users_metric_takes_it() -> None:
     logits, labels = torch.randn(5), torch.tensor([1, 0, 0, 1, 1])
-    module = losses.ConfusionMetricLoss(metric=metrics.specificity)
+    module = ConfusionMetricLoss(metric=metrics.specificity)
     _, fp, _, tn = soft_confusion(logits, labels)
     torch.testing.assert_close(module(logits, labels), 1 - tn / (tn + fp))
 
 
 @pytest.mark.parametrize("name", [*NAMES, "confusion_metric"])
 def test_signature_and_docstring_show_every_argument_in_order(name: str) -> None:
-    loss = getattr(losses, f"{name}_loss")
+    loss = confusion_metric_loss if name == "confusion_metric" else LOSSES[name]
     parameters = list(inspect.signature(loss).parameters)
     section = inspect.getdoc(loss).partition("Args:\n")[2].partition("\n\n")[0]
     described = [line.split(":")[0].strip() for line in section.split("\n") if line[4] != " "]

@@ -138,7 +138,7 @@ def test_a_threshold_separates_neighbouring_scores_of_every_dtype(dtype: torch.d
 
 
 def test_a_rate_equal_to_a_single_precision_target_meets_it() -> None:
-    state = curve_update(curve_init(), torch.arange(5.0), torch.tensor([0, 1, 0, 1, 1]))
+    state = curve_update(curve_init(), torch.arange(5.0), torch.tensor([1, 0, 0, 1, 1]))
     result = curve_compute(state, target_precision=torch.tensor(0.6))
     assert result["recall_at_precision"].item() == 1.0
 

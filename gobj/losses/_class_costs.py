@@ -11,6 +11,7 @@ from torch.nn import functional
 from gobj._checks import check_number, kind, require
 from gobj.losses._weighting import bound, drop_weightless, weigh
 
+ABSENT = -100
 WeightForm = Literal["whole", "ce_only", "pt_scaled"]
 
 
@@ -32,26 +33,28 @@ class Poly1(NamedTuple):
             less_than_sure = torch.exp(log_p) * (factor / self.class_weights.mean()) - 1
         return torch.add(weigh(log_p, factor), less_than_sure, alpha=self.epsilon)
 
-    def of_indices(
-        self, logits: Tensor, axis: int, index: Tensor, present: Tensor, smoothing: float
-    ) -> Tensor:
-        """Return the cost of each element, 0 for one that is not present."""
+    def of_indices(self, logits: Tensor, axis: int, index: Tensor, smoothing: float) -> Tensor:
+        """Return the cost of each element, 0 for one whose class is ``ABSENT``."""
+        present = index != ABSENT
+        known = torch.where(present, index, 0)
         if smoothing != 0:
             each = self.of_each_class(torch.where(present.unsqueeze(axis), logits, 0), axis)
-            smoothed = torch.lerp(_pick(each, axis, index), each.mean(axis), smoothing)
+            smoothed = torch.lerp(_pick(each, axis, known), each.mean(axis), smoothing)
             return torch.where(present, -smoothed, 0)
-        sure = _pick(logits.detach(), axis, index) == math.inf
+        sure = _pick(logits.detach(), axis, known) == math.inf
         usable = present & ~sure
         live = _silence(logits, usable.unsqueeze(axis))
-        cross_entropy = functional.cross_entropy(live, index, reduction="none")
-        costs = -self.gains(-torch.where(usable, cross_entropy, 0), self.weights_of(index))
+        cross_entropy = functional.cross_entropy(live, index, reduction="none", ignore_index=ABSENT)
+        costs = -self.gains(-torch.where(usable, cross_entropy, 0), self.weights_of(known))
         if self.form == "pt_scaled":  # the one form in which a cross entropy of 0 has a cost
             return torch.where(present, costs, 0)
         return costs
 
     def weights_of(self, index: Tensor) -> Tensor | None:
         """Return the class weight of each element, None where there are no class weights."""
-        return None if self.class_weights is None else self.class_weights[index]
+        if self.class_weights is None:
+            return None
+        return self.class_weights.gather(0, index.flatten()).reshape(index.shape)
 
     def of_distribution(
         self, logits: Tensor, axis: int, target: Tensor, weights: Tensor | None, smoothing: float
@@ -109,7 +112,7 @@ class _Silence(torch.autograd.Function):
         return torch.where(keep, gradient, 0), None
 
 
-class _SilenceForward(_Silence):
+class _SilenceInBothModes(_Silence):
     """The same with a forward mode, which the compiler refuses."""
 
     @staticmethod
@@ -119,7 +122,7 @@ class _SilenceForward(_Silence):
 
 
 def _silence(values: Tensor, keep: Tensor) -> Tensor:
-    function = _Silence if torch.compiler.is_compiling() else _SilenceForward
+    function = _Silence if torch.compiler.is_compiling() else _SilenceInBothModes
     silenced: Tensor = function.apply(values, keep)  # type: ignore[no-untyped-call]
     return silenced
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gobj._checks import Number, Reduction, check_logits, check_number, kind, require
-from gobj.losses._class_costs import WeightForm, make_poly1
+from gobj.losses._class_costs import ABSENT, WeightForm, make_poly1
 from gobj.losses._module import LossModule
 from gobj.losses._weighting import (
     MeanOver,
@@ -94,17 +94,28 @@ def poly1_cross_entropy_loss(
         costs = poly1.of_distribution(logits, axis, labels, spread, label_smoothing)
         return reduce_losses(costs, reduction, weights=spread, mean_over=mean_over)
     labels = labels if labels.is_floating_point() else labels.long()
-    counted = labels != ignore_index
-    present = counted if spread is None else counted & (spread != 0)
-    index = torch.where(present, labels, 0).long()
+    counted, present = _presence(labels, ignore_index, logits.shape[axis], spread)
     return reduce_losses(
-        poly1.of_indices(logits, axis, index, present, label_smoothing),
+        poly1.of_indices(
+            logits, axis, torch.where(present, labels, ABSENT).long(), label_smoothing
+        ),
         reduction,
         weights=spread,
         mean_over=mean_over,
-        class_weights=poly1.weights_of(index),
+        class_weights=poly1.weights_of(torch.where(counted, labels, 0).long()),
         counted=counted,
     )
+
+
+def _presence(
+    labels: Tensor, ignore_index: int, classes: int, weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Tell which elements have a class at all, and which of them have weight."""
+    counted = labels != ignore_index
+    if weights is None:
+        return counted, counted
+    named = (labels >= 0) & (labels < classes)
+    return counted & ((weights != 0) | named), counted & (weights != 0)
 
 
 def _check_classes(function: str, labels: Tensor, logits: torch.Size, elements: torch.Size) -> None:

@@ -21,6 +21,24 @@ from gobj.duals.ascent import DualAscent as DualAscent
 from gobj.duals.frozen import FrozenDual as FrozenDual
 from gobj.duals.implicit import ImplicitMultiplier as ImplicitMultiplier
 from gobj.labels import multilabel_from_multiclass as multilabel_from_multiclass
+from gobj.losses.binomial_deviance import binomial_deviance_loss as binomial_deviance_loss
+from gobj.losses.confusion_losses import accuracy_loss as accuracy_loss
+from gobj.losses.confusion_losses import balanced_accuracy_loss as balanced_accuracy_loss
+from gobj.losses.confusion_losses import confusion_metric_loss as confusion_metric_loss
+from gobj.losses.confusion_losses import f_beta_loss as f_beta_loss
+from gobj.losses.confusion_losses import geometric_mean_loss as geometric_mean_loss
+from gobj.losses.confusion_losses import jaccard_loss as jaccard_loss
+from gobj.losses.confusion_losses import matthews_loss as matthews_loss
+from gobj.losses.confusion_losses import precision_loss as precision_loss
+from gobj.losses.confusion_losses import recall_loss as recall_loss
+from gobj.losses.pairs import Pairs as Pairs
+from gobj.losses.pairs import binomial_deviance_of_pairs as binomial_deviance_of_pairs
+from gobj.losses.pairs import pairs_from_labels as pairs_from_labels
+from gobj.losses.poly1 import poly1_cross_entropy_loss as poly1_cross_entropy_loss
+from gobj.losses.poly1_focal import poly1_focal_loss as poly1_focal_loss
+from gobj.losses.soft_confusion import SoftConfusion as SoftConfusion
+from gobj.losses.soft_confusion import annealed_amplification as annealed_amplification
+from gobj.losses.soft_confusion import soft_confusion as soft_confusion
 from gobj.objectives._constrained import init_state as init_state
 from gobj.objectives.fpr_at_tpr import fpr_at_tpr as fpr_at_tpr
 from gobj.objectives.fpr_at_tpr import fpr_at_tpr_loss as fpr_at_tpr_loss
@@ -34,5 +52,9 @@ from gobj.objectives.specificity_at_npv import specificity_at_npv as specificity
 from gobj.objectives.specificity_at_npv import specificity_at_npv_loss as specificity_at_npv_loss
 from gobj.objectives.tpr_at_fpr import tpr_at_fpr as tpr_at_fpr
 from gobj.objectives.tpr_at_fpr import tpr_at_fpr_loss as tpr_at_fpr_loss
+from gobj.weight_map import unet_weight_map as unet_weight_map
+from gobj.weighting import class_weights_from_counts as class_weights_from_counts
+from gobj.weighting import weighted_sum_over_heads as weighted_sum_over_heads
+from gobj.weighting import weights_from_labels as weights_from_labels
 
 __version__ = "0.1.0"

@@ -4,6 +4,20 @@ from typing import Unpack
 
 from gobj._checks import Number, require
 from gobj._module import DualLoss, Options
+from gobj.losses.binomial_deviance import BinomialDevianceLoss
+from gobj.losses.confusion_losses import (
+    AccuracyLoss,
+    BalancedAccuracyLoss,
+    ConfusionMetricLoss,
+    FBetaLoss,
+    GeometricMeanLoss,
+    JaccardLoss,
+    MatthewsLoss,
+    PrecisionLoss,
+    RecallLoss,
+)
+from gobj.losses.poly1 import Poly1CrossEntropyLoss
+from gobj.losses.poly1_focal import Poly1FocalLoss
 from gobj.objectives.fpr_at_tpr import FPRAtTPRLoss, fpr_at_tpr
 from gobj.objectives.precision_at_recall import PrecisionAtRecallLoss, precision_at_recall
 from gobj.objectives.recall_at_budget import RecallAtBudgetLoss
@@ -12,12 +26,24 @@ from gobj.objectives.specificity_at_npv import SpecificityAtNPVLoss
 from gobj.objectives.tpr_at_fpr import TPRAtFPRLoss, tpr_at_fpr
 
 __all__ = [
+    "AccuracyLoss",
+    "BalancedAccuracyLoss",
+    "BinomialDevianceLoss",
+    "ConfusionMetricLoss",
     "DualLoss",
+    "FBetaLoss",
     "FPRAtTPRLoss",
+    "GeometricMeanLoss",
+    "JaccardLoss",
+    "MatthewsLoss",
     "PRLoss",
+    "Poly1CrossEntropyLoss",
+    "Poly1FocalLoss",
     "PrecisionAtRecallLoss",
+    "PrecisionLoss",
     "RecallAtBudgetLoss",
     "RecallAtPrecisionLoss",
+    "RecallLoss",
     "SpecificityAtNPVLoss",
     "TPRAtFPRLoss",
     "TPRFPRLoss",

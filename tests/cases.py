@@ -15,6 +15,7 @@ from torch import Tensor
 
 import gobj
 import gobj.nn
+from gobj.losses.confusion_metrics import specificity
 from tests.oracles import Counts
 
 State = Any
@@ -101,6 +102,18 @@ SPECS = {
     "recall_at_budget_loss": Spec(
         {"budget": 0.25}, Goal(MISSED, FLAGGED, EVERYONE, at_least=False)
     ),
+    "accuracy_loss": Spec(),
+    "balanced_accuracy_loss": Spec(),
+    "confusion_metric_loss": Spec({"metric": specificity}),
+    "f_beta_loss": Spec(),
+    "geometric_mean_loss": Spec(),
+    "jaccard_loss": Spec(),
+    "matthews_loss": Spec(),
+    "precision_loss": Spec(),
+    "recall_loss": Spec(),
+    "binomial_deviance_loss": Spec(inputs="embeddings"),
+    "poly1_cross_entropy_loss": Spec(inputs="classes"),
+    "poly1_focal_loss": Spec(),
 }
 
 

@@ -182,6 +182,8 @@ def test_a_missing_label_with_weight_is_loud_and_kept_out_of_the_state(case: Cas
 @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e30])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_what_has_no_weight_is_as_if_absent(case: Case, junk: float, reduction: str) -> None:
+    if reduction == "none" and not case.takes("state"):  # its elements do not know of each other
+        reduction = "sum"
     options = {"reduction": reduction} if case.takes("reduction") else {}
     logits, labels, weights = sample(case)
     weights[3] = weights[11] = 0
@@ -229,7 +231,9 @@ def test_one_missing_label_is_ignored_for_that_label_alone(case: Case) -> None:
         torch.testing.assert_close(got, leaves(expected), rtol=1e-10, atol=1e-12)
 
 
-@each_weighted
+@pytest.mark.parametrize(  # a repeated embedding makes pairs with itself
+    "case", [c for c in each_weighted.args[1] if c.spec.inputs != "embeddings"], ids=str
+)
 @given(data=st.data(), warm=st.booleans())
 def test_a_whole_weight_is_a_repetition(case: Case, data: st.DataObject, warm: bool) -> None:
     batch = data.draw(batches(case, labels=(), weights=repetition))

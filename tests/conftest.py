@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 
 settings.register_profile("local", max_examples=40, deadline=None, derandomize=True)
-settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 torch.set_num_threads(1)  # the tensors are small: threads cost more than they bring

@@ -9,9 +9,7 @@ from gobj._checks import check_number
 from gobj.losses import confusion_metrics as metrics
 from gobj.losses._inheritance import completed_from
 from gobj.losses._module import LossModule
-from gobj.losses.confusion_metric_loss import ConfusionMetricLoss as ConfusionMetricLoss
-from gobj.losses.confusion_metric_loss import Options, metric_loss
-from gobj.losses.confusion_metric_loss import confusion_metric_loss as confusion_metric_loss
+from gobj.losses.confusion_metric_loss import Options, confusion_metric_loss, metric_loss
 
 
 @completed_from(confusion_metric_loss)
@@ -135,6 +133,12 @@ def matthews_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) ->
         tensor(1.2915)
     """
     return metric_loss("matthews_loss", metrics.matthews, logits, labels, **options)
+
+
+class ConfusionMetricLoss(LossModule):
+    """Module form of :func:`confusion_metric_loss`."""
+
+    function = staticmethod(confusion_metric_loss)
 
 
 class AccuracyLoss(LossModule):

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from gobj._checks import Number, check_number, require
 from gobj.losses._inheritance import completed_from
-from gobj.losses._module import LossModule
 from gobj.losses.soft_confusion import SoftConfusion, soft_confusion
 
 Average = Literal["macro", "micro", "none"]
@@ -113,9 +112,3 @@ def metric_loss(
     if average == "none" or losses.dim() == 0:
         return losses
     return losses.sum() / max(losses.numel(), 1)
-
-
-class ConfusionMetricLoss(LossModule):
-    """Module form of :func:`confusion_metric_loss`."""
-
-    function = staticmethod(confusion_metric_loss)

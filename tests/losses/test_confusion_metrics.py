@@ -17,7 +17,7 @@ from torch.func import grad, vmap
 
 from gobj.losses import confusion_losses as losses
 from gobj.losses import confusion_metrics as metrics
-from gobj.losses.confusion_metric_loss import ConfusionMetricLoss, confusion_metric_loss
+from gobj.losses.confusion_metric_loss import confusion_metric_loss
 from gobj.losses.soft_confusion import SoftConfusion, soft_confusion
 
 REFERENCE = json.loads(
@@ -338,7 +338,7 @@ def test_every_loss_has_a_module(name: str) -> None:
 
 def test_the_module_of_a_users_metric_takes_it() -> None:
     logits, labels = torch.randn(5), torch.tensor([1, 0, 0, 1, 1])
-    module = ConfusionMetricLoss(metric=metrics.specificity)
+    module = losses.ConfusionMetricLoss(metric=metrics.specificity)
     _, fp, _, tn = soft_confusion(logits, labels)
     torch.testing.assert_close(module(logits, labels), 1 - tn / (tn + fp))
 

@@ -115,13 +115,14 @@ def test_features_are_scaled_by_the_training_rows() -> None:
 
 
 def test_missing_numbers_become_the_median_of_the_training_rows() -> None:
-    extra = np.where(np.arange(ROWS) % 8 == 3, np.nan, np.arange(ROWS) % 3)
-    part = split(table_of(extra=extra), 2).train
-    missing = np.isnan(extra).sum()
-    values, counts = part.features[0, :, 1].unique(return_counts=True)
-    assert len(values) == 3
-    assert counts.sum() == 40
-    assert missing > 0
+    extra = np.where(np.arange(ROWS) % 8 == 3, np.nan, np.exp(NUMBERS))
+    train = split(table_of(extra=extra)._replace(weights=torch.arange(ROWS) + 1.0), 2).train
+    assert train.weights is not None
+    rows = (train.weights[1] - 1).long().numpy()
+    known = np.sort(extra[rows][~np.isnan(extra[rows])])
+    filled = np.where(np.isnan(extra[rows]), known[(len(known) - 1) // 2], extra[rows])
+    expected = torch.from_numpy(StandardScaler().fit_transform(filled[:, None])).float()
+    assert_close(train.features[1, :, 1:], expected.clamp(-5, 5))
 
 
 def test_outliers_are_clipped() -> None:

@@ -140,7 +140,7 @@ compare(ours, theirs, test, 0.9)
 
 # %% [markdown]
 # Seven times as many customers are found. There is a price: over all thresholds together, as the
-# area under the ROC curve has it, our scores are worse. A line cannot have both here.
+# area under the ROC curve has it, our scores are worse.
 #
 # ## A table where it makes no difference
 #
@@ -196,4 +196,4 @@ for axes, name in ((middle, "multiplier"), (right, "threshold")):
 # So a linear model names 28 % of those who will leave, not 4 %, where the target is precision 0.9
 # on the first table; on unseen rows the precision at our threshold is a little below the target.
 # On the second table cross entropy with a tuned threshold is as good: the difference is smaller
-# than its error. So it is wherever the model fits well what cross entropy asks of it.
+# than its error.

@@ -24,13 +24,13 @@ from gobj.labels import multilabel_from_multiclass as multilabel_from_multiclass
 from gobj.losses.binomial_deviance import binomial_deviance_loss as binomial_deviance_loss
 from gobj.losses.confusion_losses import accuracy_loss as accuracy_loss
 from gobj.losses.confusion_losses import balanced_accuracy_loss as balanced_accuracy_loss
-from gobj.losses.confusion_metric_loss import confusion_metric_loss as confusion_metric_loss
 from gobj.losses.confusion_losses import f_beta_loss as f_beta_loss
 from gobj.losses.confusion_losses import geometric_mean_loss as geometric_mean_loss
 from gobj.losses.confusion_losses import jaccard_loss as jaccard_loss
 from gobj.losses.confusion_losses import matthews_loss as matthews_loss
 from gobj.losses.confusion_losses import precision_loss as precision_loss
 from gobj.losses.confusion_losses import recall_loss as recall_loss
+from gobj.losses.confusion_metric_loss import confusion_metric_loss as confusion_metric_loss
 from gobj.losses.pairs import Pairs as Pairs
 from gobj.losses.pairs import binomial_deviance_of_pairs as binomial_deviance_of_pairs
 from gobj.losses.pairs import pairs_from_labels as pairs_from_labels

@@ -1,5 +1,6 @@
 """One batch, cleaned: scores, hard labels and weights, and the averages that become rates."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -20,14 +21,14 @@ from gobj._forms import Rates
 class Batch(NamedTuple):
     """Scores and hard labels ``[n, *labels]``, in float32 or wider, with their weights.
 
-    ``unit`` is one over the total weight, or 0 where there is none, and ``share`` the share of
-    positives, both ``[*labels]``.
+    ``mass`` is the total weight, infinite where there is none so that averages are 0, and ``share``
+    the share of positives, both ``[*labels]``.
     """
 
     scores: Tensor
     labels: Tensor
     weights: Tensor | None
-    unit: Number
+    mass: Number
     share: Tensor
 
     def per_label(self, function: str, argument: str, value: Number) -> Tensor:
@@ -45,21 +46,21 @@ class Batch(NamedTuple):
     def rate(self, values: Tensor) -> Tensor:
         """Average over examples, ``sum(w x) / sum(w)``; 0 where nothing has weight."""
         weighted = values if self.weights is None else values * self.weights
-        return weighted.sum(0) * self.unit
+        return weighted.sum(0) / self.mass
 
     def rates(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Average several values over examples."""
         weighted = values if self.weights is None else (x * self.weights for x in values)
-        return (torch.stack([x.sum(0) for x in weighted]) * self.unit).unbind(0)
+        return (torch.stack([x.sum(0) for x in weighted]) / self.mass).unbind(0)
 
     def each(self, values: Tensor) -> Tensor:
         """Scale the losses of examples such that their mean is the mean over labels of the rate."""
-        relative = self.unit * values.shape[0]
+        relative = values.shape[0] / self.mass
         return values * (relative if self.weights is None else self.weights * relative)
 
     def counted(self, distance: Tensor) -> Rates:
         """Count the joint rates where an example is flagged at a distance above 0."""
-        flags = distance.sign().clamp_(min=0)
+        flags = distance.sign().relu_()
         flagged, hits = self.rates(flags, flags * self.labels)
         alarms = flagged - hits
         return Rates(self.share - hits, alarms, hits, 1 - self.share - alarms)
@@ -71,13 +72,13 @@ def make_batch(function: str, logits: Tensor, labels: Tensor, weights: Number | 
     check_labels(function, logits, labels)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     scores, targets = logits.to(dtype), labels.to(dtype)
-    unit: Number = 1 / scores.shape[0] if scores.shape[0] else 0.0
+    mass: Number = scores.shape[0] or math.inf
     if weights is not None:
         weights = spread_weights(function, weights, logits).to(dtype)
         present = weights > 0
         scores = torch.where(present, scores, 0)
         targets = torch.where(present, targets, 0)
         total = weights.expand_as(scores).sum(0)
-        unit = torch.where(total > 0, 1 / total, 0)
-    batch = Batch(scores, targets.clamp(0, 1).ceil_(), weights, unit, targets)
+        mass = torch.where(total > 0, total, math.inf)
+    batch = Batch(scores, targets.clamp(0, 1).ceil_(), weights, mass, targets)
     return batch._replace(share=batch.rate(batch.labels))

@@ -61,16 +61,20 @@ class _Evaluation(torch.autograd.Function):
         through_cost = None if of_cost is None else of_cost * slope
         if of_slope is None:
             return through_cost, None
-        (through_slope,) = torch.func.vjp(lambda at: ctx.surrogate.terms(at)[1], margin)[1](
-            of_slope
-        )
+        through_slope = _bent(ctx.surrogate, margin, of_slope)
         return through_slope if through_cost is None else through_cost + through_slope, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: None) -> tuple[Tensor, Tensor]:
         margin, slope = ctx.saved_tensors
-        curved = torch.func.jvp(lambda at: ctx.surrogate.terms(at)[1], (margin,), (tangent,))[1]
-        return slope * tangent, curved
+        return slope * tangent, _bent(ctx.surrogate, margin, tangent)
+
+
+def _bent(surrogate: Surrogate, margin: Tensor, factor: Tensor) -> Tensor:
+    """Multiply by the derivative of the slope, which is diagonal."""
+    pull: Any = torch.func.vjp(lambda at: surrogate.terms(at)[1], margin)[1]
+    bent: Tensor = pull(factor)[0]
+    return bent
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def observe(
 ) -> tuple[Tracking, Tensor]:
     """Take a batch into the averages; return them and the signed violation of the batch itself."""
     finite, spread = distance.clamp(-FURTHEST, FURTHEST), old.spread()
-    window = finite.abs().neg_().add_(spread).clamp_(min=0)
+    window = finite.abs().neg_().add_(spread).relu_()
     mean, square, everywhere, at_positives = batch.rates(
         finite, finite.square(), window, window * batch.labels
     )

@@ -149,6 +149,9 @@ def annealed_amplification(progress: Number, *, start: float = 1.0, end: float =
         >>> from gobj.losses.soft_confusion import annealed_amplification
         >>> [round(annealed_amplification(step / 4, start=1, end=81)) for step in range(6)]
         [1, 3, 9, 27, 81, 81]
+
+    References:
+        A continuation method: Allgower and Georg, Numerical Continuation Methods, Springer 1990.
     """
     check_number("annealed_amplification", "start", start, low=0)
     check_number("annealed_amplification", "end", end, low=0)

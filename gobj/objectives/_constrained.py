@@ -112,8 +112,8 @@ def constrained_loss(
     loss, values = reduced(batch, elements, reduction)
     if moved is incoming:
         return loss, state
-    usable = values.detach().isfinite() & (values.new_full((), 0) < batch.unit)
-    return loss, keep_finite(state, moved, usable)
+    weighed = torch.as_tensor(batch.mass, device=values.device).isfinite()
+    return loss, keep_finite(state, moved, values.detach().isfinite() & weighed)
 
 
 def reduced(batch: Batch, elements: Tensor, reduction: Reduction) -> tuple[Tensor, Tensor]:

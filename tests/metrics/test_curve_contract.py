@@ -67,6 +67,10 @@ def test_a_vmap_over_labels_is_the_native_call(cells: int | None) -> None:
     assert type(mapped) is type(native)
     torch.testing.assert_close(mapped, native)
     torch.testing.assert_close(torch.vmap(read)(mapped), read(native))
+    torch.testing.assert_close(
+        torch.vmap(curve_update, in_dims=(0, 1, 1))(native, logits, labels),
+        curve_update(native, logits, labels),
+    )
 
 
 @each_state
@@ -85,15 +89,16 @@ def test_a_vmap_over_one_argument_shares_the_others(cells: int | None, varying: 
         torch.testing.assert_close({k: v[index] for k, v in mapped.items()}, update(one))
 
 
-def test_the_update_of_a_grid_compiles_once_into_one_graph() -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_update_of_a_grid_compiles_once_into_one_graph(weighted: bool) -> None:
     torch._dynamo.reset()
     logits, labels, weights = batch(3)
     graphs = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(curve_update, backend=graphs, fullgraph=True)
     state = plain = curve_init((3,), cells=64)
     for step in range(3):
-        state = compiled(state, logits * step, labels, weights=weights)
-        plain = curve_update(plain, logits * step, labels, weights=weights)
+        state = compiled(state, logits * step, labels, weights=weights if weighted else None)
+        plain = curve_update(plain, logits * step, labels, weights=weights if weighted else None)
     same(state, plain)
     assert graphs.frame_count == 1
 

@@ -15,12 +15,12 @@ from gobj._checks import (
     check_number,
     check_reduction,
     check_target,
-    kind,
     require,
     spread_weights,
 )
 from gobj._forms import Problem
 from gobj._lagrangian import bounded_elements, share_of_positives
+from gobj._rows import as_rows
 from gobj._state import DualState, map_leaves, state_dict
 from gobj._surrogates import Surrogate, cross_entropy, hinge
 from gobj.duals._rule import DualRule
@@ -33,6 +33,7 @@ from gobj.objectives._constrained import (
     reduced,
 )
 
+Given = tuple[Tensor, Tensor, Number | None, Number | None]
 LOSS_TYPES = {"cross_entropy": cross_entropy, "hinge": hinge}
 
 
@@ -155,14 +156,11 @@ class DualLoss(nn.Module):
         rows, restore = as_rows(name, logits, self.num_labels)
         if isinstance(weights, Tensor):
             weights = rows(spread_weights(name, weights, logits).expand_as(logits))
-        batch = rows(logits), rows(labels), weights, label_priors
-        factor = self.dual_rate_factor
-        return restore(self._step(*batch) if factor is None else self._classical(factor, *batch))
+        given, factor = (rows(logits), rows(labels), weights, label_priors), self.dual_rate_factor
+        return restore(self._step(given) if factor is None else self._classical(factor, given))
 
-    def _step(
-        self, logits: Tensor, labels: Tensor, weights: Number | None, label_priors: Number | None
-    ) -> Tensor:
-        given, target = (logits, labels, weights, label_priors), (self.target_name, self.target)
+    def _step(self, given: Given) -> Tensor:
+        target = self.target_name, self.target
         loss, after = constrained_loss(
             self.problem, target, given, self.state, self.surrogate, self.rule, self.reduction
         )
@@ -171,27 +169,19 @@ class DualLoss(nn.Module):
                 setattr(self, key.replace(".", "_"), leaf)
         return loss
 
-    def _classical(
-        self,
-        factor: float,
-        logits: Tensor,
-        labels: Tensor,
-        weights: Number | None,
-        label_priors: Number | None,
-    ) -> Tensor:
-        name, batch = type(self).__name__, make_batch(type(self).__name__, logits, labels, weights)
+    def _classical(self, factor: float, given: Given) -> Tensor:
+        (logits, labels, weights, label_priors), name = given, type(self).__name__
+        batch = make_batch(name, logits, labels, weights)
         multiplier, threshold = self.get_parameter("multiplier"), self.get_parameter("threshold")
         if self.training:
             with torch.no_grad():
                 multiplier.clamp_(min=0)
         still = multiplier.detach()
         reversed_ = still + factor * (still - multiplier)
-        form = pose(name, self.problem, (self.target_name, self.target), batch).lagrangian(
-            reversed_
-        )
+        problem = pose(name, self.problem, (self.target_name, self.target), batch)
         prior = share_of_positives(name, batch, label_priors)
         surrogate = self.surrogate or cross_entropy
-        distance = batch.scores - threshold
+        form, distance = problem.lagrangian(reversed_), batch.scores - threshold
         elements = bounded_elements(batch, form, distance, surrogate, prior)
         return reduced(batch, elements, self.reduction)[0]
 
@@ -205,18 +195,3 @@ class DualLoss(nn.Module):
 
         moved: Self = super()._apply(widened, recurse)  # type: ignore[no-untyped-call]
         return moved
-
-
-def as_rows(
-    function: str, logits: Tensor, num_labels: int
-) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Return the way from the logits' shape to ``[n, num_labels]``, and the way back."""
-    if num_labels == 1:
-        return lambda x: x.reshape(-1, 1), lambda x: x.reshape(logits.shape) if x.dim() else x
-    fine = logits.dim() > 1 and logits.shape[1] == num_labels
-    require(fine, function, "logits", f"have {num_labels} labels in dimension 1", kind(logits))
-    last = logits.movedim(1, -1).shape
-    return (
-        lambda x: x.movedim(1, -1).reshape(-1, num_labels),
-        lambda x: x.reshape(last).movedim(-1, 1) if x.dim() else x,
-    )

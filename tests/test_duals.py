@@ -198,7 +198,6 @@ def test_frozen_duals_return_the_state_of_any_rule_untouched(
 
 
 STREAMS = {
-    "even": (0.5, 2.0, 0.0),
     "rare": (0.1, 2.5, 0.0),
     "far from zero": (0.3, 2.0, -7.0),
 }

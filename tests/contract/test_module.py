@@ -494,6 +494,21 @@ def test_a_module_refuses_other_shapes(case: Case) -> None:
 
 
 @each_constrained
+@each_shape
+@pytest.mark.parametrize("factor", [None, 0.1], ids=["rule", "classical"])
+def test_an_empty_batch_passes_a_module(
+    case: Case, shape: tuple[int, ...], num_labels: int, factor: float | None
+) -> None:
+    criterion = make(case, num_labels=num_labels, dual_rate_factor=factor)
+    before = changed(criterion.state, lambda leaf: leaf.detach().clone())
+    scores = torch.zeros((0, *shape[1:]), requires_grad=True)
+    loss = criterion(scores, torch.zeros((0, *shape[1:])))
+    loss.backward()
+    assert loss.item() == 0
+    assert_same_state(changed(criterion.state, torch.detach), before)
+
+
+@each_constrained
 def test_a_misspelt_option_is_not_swallowed(case: Case) -> None:
     with pytest.raises(TypeError, match="dual_rate"):
         make(case, dual_rate=0.1)

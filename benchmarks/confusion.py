@@ -41,7 +41,6 @@ TABLES = (
     "OJ",
     "digits",
     "breast_cancer",
-    "Smarket",
 )
 GOALS = {
     "F1": (f_beta_loss, metrics.f_beta),

@@ -409,10 +409,16 @@ def test_one_full_graph_serves_every_amplification(class_dim: int | None) -> Non
             )
 
 
-def test_labels_and_weights_are_constants() -> None:
-    logits = torch.randn(4, requires_grad=True)
-    labels, weights = torch.rand(4, requires_grad=True), torch.rand(4, requires_grad=True)
-    sum(soft_confusion(logits, labels, weights=weights)[:2]).backward()
+@pytest.mark.parametrize("compiled", [False, True])
+def test_labels_and_weights_are_constants(compiled: bool) -> None:
+    def right(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        counts = soft_confusion(logits, labels, weights=weights)
+        return counts.true_positives + counts.true_negatives
+
+    torch._dynamo.reset()
+    function = torch.compile(right, fullgraph=True, backend="aot_eager") if compiled else right
+    logits, labels, weights = (torch.rand(4, requires_grad=True) for _ in range(3))
+    function(logits, labels, weights).backward()
     assert logits.grad is not None
     assert labels.grad is None
     assert weights.grad is None

@@ -1,0 +1,37 @@
+"""The benchmarks at a small scale: they run, and say what they say they say."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from benchmarks import quality, speed
+
+
+def test_quality_prints_every_line_of_a_row_and_fails_where_one_falls_short(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert quality.main(["--seeds", "2", "--steps", "3", "--only", "toy"]) == 1  # untrained
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[:2]] == ["9", "9"]
+    assert all(line.endswith("SHORT") for line in lines[:2])
+    assert lines[-1] == "2 rows fall short"
+
+
+def test_the_published_algorithm_is_measured_on_each_of_its_constraints() -> None:
+    lines = list(quality.published(quality.Scale(seeds=2, steps=3)))
+    assert [line.what for line in lines] == [
+        "mlc_churn precision >= 0.95",
+        "mlc_churn recall >= 0.9",
+        "mlc_churn FPR <= 0.05",
+    ]
+
+
+def test_speed_times_every_loss_in_turn_and_leaves_no_gradient() -> None:
+    batch = speed.batch_of((64, 3))
+    losses = dict(speed.constrained_losses(torch.Size((3,))))
+    losses["bce"] = functional.binary_cross_entropy_with_logits
+    seconds = speed.timed(losses, batch, repeats=1)
+    assert seconds.keys() == losses.keys()
+    assert len(losses) == 13
+    assert all(value > 0 for value in seconds.values())
+    assert batch[0].grad is None

@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     frame = pd.DataFrame({"x": y + random.normal(0, 0.5, 300), "z": random.normal(0, 1, 300)})
     frame = frame.assign(y=y, w=1.0 + y, noise=random.permutation(y), one=1)
     frame["four"] = np.arange(300) % 4
-    frame["gaps"] = frame.y.where(np.arange(300) > 4)
+    frame["gaps"] = frame.y.where(frame.y > 0)
     frame["rare"] = (np.arange(300) < 9).astype(int)
     frame["negative"] = -frame.w
     frame["unweighed"] = frame.w.where(np.arange(300) > 4)

@@ -150,3 +150,10 @@ def test_a_threshold_that_misses_on_test_rows_is_warned_of(
     goal = make_goal(objective, 0.9)
     outcome = outcome_of("objective", [0.1, 0.2, 0.3], goal.objective.held, rate)
     assert bool(caution(find(goal, [outcome] * 3))) == warns
+
+
+def test_a_miss_within_the_interval_is_no_miss() -> None:
+    goal = make_goal("recall_at_precision", 0.9)
+    outcome = outcome_of("objective", [0.1, 0.2, 0.3], "precision")
+    noisy = outcome._replace(test={"precision": torch.tensor([0.8, 0.85, 0.95])})
+    assert caution(find(goal, [noisy] * 3)) == ""

@@ -1,0 +1,402 @@
+"""Defects of earlier systems that could return here; the ids are the rows of the list of them."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import gobj
+import gobj.nn
+from tests.cases import (
+    Case,
+    assert_same_state,
+    changed,
+    each_constrained,
+    gradient,
+    leaves,
+    sample,
+    warmed,
+)
+from tests.oracles import count
+
+RULE = gobj.DualAscent(rate=1.0)
+
+
+def row(number: int) -> pytest.MarkDecorator:
+    """Name the row of a regression test in its id."""
+    return pytest.mark.parametrize((), [()], ids=[f"row {number}"])
+
+
+def at(multiplier: float, threshold: float = 0.0, **options: Any) -> gobj.DualState:
+    """Make a state with a multiplier and a threshold."""
+    state = gobj.init_state(dtype=torch.float64, rule=RULE, **options)
+    return state._replace(
+        multiplier=torch.full_like(state.multiplier, multiplier),
+        threshold=torch.full_like(state.threshold, threshold),
+    )
+
+
+def violated(case: Case) -> tuple[Tensor, Tensor]:
+    """Return a batch that violates the constraint of a case at threshold 0."""
+    for flip in (1.0, -1.0):
+        scores = flip * torch.tensor([2.0, 1.0, 0.5, 3.0], dtype=torch.float64)
+        labels = torch.tensor([1, 0, 1, 0])
+        prices = case.goal.constraint(case.target[1])
+        if count(scores.tolist(), labels.tolist()).priced(prices) > 0:
+            return scores, labels
+    raise AssertionError(case)
+
+
+def met(case: Case) -> tuple[Tensor, Tensor]:
+    """Return a batch that meets the constraint of a case at threshold 0 with room to spare."""
+    labels = torch.tensor([1, 0, 1, 0])
+    scores = torch.where(labels > 0, 9.0, -9.0).double()
+    return scores - 20 * (case.name == "recall_at_budget_loss"), labels
+
+
+@row(1)
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
+def test_the_users_optimiser_never_moves_the_multiplier(optimizer: Any) -> None:
+    model, criterion = nn.Linear(2, 1), gobj.nn.RecallAtPrecisionLoss(0.9)
+    assert len(list(criterion.parameters())) == 0
+    trained = optimizer([*model.parameters(), *criterion.parameters()], lr=0.1, weight_decay=0.5)
+    inputs, labels = torch.randn(50, 2), torch.randn(50, 1) > 0
+    criterion(model(inputs), labels).backward()
+    before = changed(criterion.state, torch.clone)
+    nn.utils.clip_grad_norm_([*model.parameters(), *criterion.parameters()], 0.01)
+    trained.step()
+    assert_same_state(criterion.state, before)
+
+
+@row(1)
+def test_the_classical_mode_says_that_adam_ignores_its_factor() -> None:
+    text = gobj.nn.DualLoss.__doc__ or ""
+    assert "to Adam it does nothing" in " ".join(text.split())
+    paths = []
+    for factor in (0.01, 1.0):
+        criterion = gobj.nn.PRLoss(target_recall=0.9, dual_rate_factor=factor)
+        adam = torch.optim.Adam(criterion.lambda_parameters(), lr=0.1)
+        criterion(torch.tensor([-1.0, 1.0]), torch.tensor([1.0, 0.0])).backward()
+        adam.step()
+        paths.append(criterion.multiplier.item())
+    assert paths[0] == pytest.approx(paths[1], rel=1e-4)
+
+
+@row(2)
+@each_constrained
+def test_a_multiplier_of_zero_leaves_zero_under_violation(case: Case) -> None:
+    _, after = case(*violated(case), at(0.0), rule=RULE)
+    assert after.multiplier > 0
+    name, target = case.target
+    criterion = case.module(**{name: target}, dual_rate_factor=0.5).double()
+    with torch.no_grad():
+        criterion.multiplier.zero_()
+    criterion(*violated(case)).backward()
+    assert criterion.multiplier.grad < 0  # descent raises it
+
+
+@row(2)
+@each_constrained
+def test_a_multiplier_near_zero_is_projected_and_not_reflected(case: Case) -> None:
+    _, after = case(*met(case), at(1e-4), rule=gobj.DualAscent(rate=10.0))
+    assert after.multiplier.item() == 0
+
+
+@row(3)
+@each_constrained
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_the_scale_of_weights_does_not_turn_the_dual(case: Case, factor: float) -> None:
+    logits, labels, weights = sample(case, 40, ())
+    _, plain = case(logits, labels, at(1.0), weights=weights, rule=RULE)
+    _, scaled = case(logits, labels, at(1.0), weights=weights * factor, rule=RULE)
+    torch.testing.assert_close(scaled.multiplier, plain.multiplier)
+
+
+@row(3)
+@each_constrained
+def test_padding_without_weight_is_not_charged(case: Case) -> None:
+    logits, labels, _ = sample(case, 40, ())
+    padded = torch.cat([logits, torch.zeros(60)]), torch.cat([labels, torch.zeros(60)])
+    weights = torch.cat([torch.ones(40), torch.zeros(60)])
+    for rule in (RULE, gobj.ImplicitMultiplier()):
+        start = gobj.init_state(dtype=torch.float64, rule=rule)
+        loss, after = case(*padded, start, weights=weights, rule=rule)
+        expected, expected_after = case(logits, labels, start, rule=rule)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(leaves(after), leaves(expected_after))
+
+
+@row(4)
+@each_constrained
+def test_bounds_use_the_threshold_of_the_loss(case: Case) -> None:
+    logits, labels, _ = sample(case, 40, ())
+    for form in case.problem:
+        held = gobj.Problem(form, gobj.LinearForm())
+        values = [gobj.lagrangian(logits, labels, held, 1.0, cut).item() for cut in (0.0, 1.0)]
+        assert values[0] != values[1]
+
+
+@row(5)
+@each_constrained
+def test_a_long_past_does_not_outweigh_the_present(case: Case) -> None:
+    state, generator = gobj.init_state(), torch.Generator().manual_seed(0)
+    name, target = case.target
+    for shift in [0.0] * 300 + [3.0] * 100:
+        labels = torch.rand(256, generator=generator) < 0.3
+        scores = torch.randn(256, generator=generator) + 2 * labels + shift
+        _, state = case.function(scores, labels, state, **{name: target})
+        if shift == 0:
+            old = state.threshold.item()
+    assert state.threshold.item() - old == pytest.approx(3.0, abs=0.4)
+
+
+@row(5)
+@each_constrained
+def test_evaluation_leaves_what_was_counted_alone(case: Case) -> None:
+    name, target = case.target
+    criterion = case.module(**{name: target}).eval()
+    before = {key: value.clone() for key, value in criterion.state_dict().items()}
+    criterion(torch.randn(20), torch.ones(20))
+    torch.testing.assert_close(criterion.state_dict(), before, rtol=0, atol=0)
+
+
+@row(5)
+@each_constrained
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_batches_are_counted_in_single_precision(
+    case: Case, dtype: torch.dtype
+) -> None:
+    n = 5000  # above what either of the half precisions counts to
+    labels = torch.arange(n) % 10 == 0
+    scores = (torch.arange(n) % 7 - 3).to(dtype)
+    start = gobj.init_state(rule=RULE)
+    _, after = case(scores, labels, start, rule=RULE)
+    prices = case.goal.constraint(case.target[1])
+    share = count(scores.tolist(), labels.tolist()).priced(prices) / n
+    assert after.multiplier.item() == pytest.approx(max(1 + share, 0), abs=1e-5)
+
+
+@row(7)
+def test_cross_entropy_has_slope_one_half_at_margin_zero() -> None:
+    slope = gradient(gobj.cross_entropy, torch.tensor(0.0, dtype=torch.float64))
+    assert slope.item() == pytest.approx(-0.5 / math.log(2), rel=1e-12)
+
+
+@row(7)
+def test_cross_entropy_keeps_its_tail() -> None:
+    cost = gobj.cross_entropy(torch.tensor([40.0, 100.0, 700.0], dtype=torch.float64))
+    expected = torch.tensor([-40.0, -100.0, -700.0], dtype=torch.float64).exp() / math.log(2)
+    torch.testing.assert_close(cost, expected, rtol=1e-12, atol=0)
+
+
+@row(8)
+@each_constrained
+def test_training_returns_where_to_cut(case: Case) -> None:
+    state = warmed(case, (2,), batches=30)
+    assert state.threshold.shape == (2,)
+    assert state.threshold.isfinite().all()
+    assert (state.threshold != 0).all()
+
+
+@row(9)
+def test_positives_weigh_one_plus_the_multiplier_times_one_minus_the_precision() -> None:
+    score, label = torch.tensor([0.0], dtype=torch.float64), torch.tensor([1])
+    value = gobj.lagrangian(score, label, gobj.recall_at_precision(0.9), 1.0, 0.0)
+    constant = -1.0 * (1 - 0.9) * 1.0
+    assert value.item() - constant == pytest.approx(1 + 1.0 * (1 - 0.9))
+
+
+@row(9)
+@pytest.mark.parametrize("surrogate", [gobj.cross_entropy, gobj.hinge, gobj.squared_hinge], ids=str)
+def test_a_surrogate_is_a_bound_without_help_of_the_loss(surrogate: gobj.Surrogate) -> None:
+    assert surrogate(torch.tensor(0.0)).item() == pytest.approx(1.0)
+
+
+@row(9)
+@each_constrained
+def test_multipliers_outlive_the_call_and_receive_a_gradient(case: Case) -> None:
+    logits, labels, _ = sample(case, 40, ())
+    price = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    gobj.lagrangian(logits, labels, case.problem, price, 0.0).backward()
+    held = gobj.Problem(gobj.LinearForm(), case.problem.constraint)
+    torch.testing.assert_close(price.grad, gobj.lagrangian(logits, labels, held, 1.0, 0.0))
+    name, target = case.target
+    criterion = case.module(**{name: target}, dual_rate_factor=1.0).double()
+    first = criterion.multiplier
+    criterion(logits, labels).backward()
+    assert criterion.multiplier is first
+    assert first.grad is not None
+
+
+@row(9)
+@each_constrained
+def test_two_hundred_satisfied_steps_need_one_violated_one(case: Case) -> None:
+    state = at(1.0)
+    for _ in range(200):
+        _, state = case(*met(case), state, rule=RULE)
+    assert state.multiplier == 0
+    _, state = case(*violated(case), state, rule=RULE)
+    assert state.multiplier > 0
+
+
+@row(9)
+@each_constrained
+def test_a_row_of_scores_is_reduced(case: Case) -> None:
+    name, target = case.target
+    criterion = case.module(**{name: target})
+    assert criterion(torch.randn(6), torch.ones(6)).shape == ()
+    assert case(torch.randn(6), torch.ones(6), case.start())[0].shape == ()
+
+
+@row(9)
+def test_the_names_of_the_seed_are_spelt_right() -> None:
+    criterion = gobj.nn.PRLoss(target_recall=0.95)
+    assert len(list(criterion.lambda_parameters())) == 1
+    assert isinstance(criterion(torch.randn(4, 1), torch.ones(4, 1)), Tensor)
+
+
+@row(9)
+@each_constrained
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64], ids=str)
+def test_labels_need_not_be_floats(case: Case, dtype: torch.dtype) -> None:
+    name, target = case.target
+    labels = torch.tensor([1, 0, 1, 0]).to(dtype)
+    assert case.module(**{name: target})(torch.randn(4), labels).isfinite()
+
+
+@row(10)
+@each_constrained
+@pytest.mark.parametrize("value", [-3.0, 0.0, 3.0])
+@pytest.mark.parametrize("only", [None, 0, 1])
+def test_equal_scores_and_single_classes_give_numbers(
+    case: Case, value: float, only: int | None
+) -> None:
+    scores = torch.full((6,), value, dtype=torch.float64)
+    labels = torch.arange(6) % 2 if only is None else torch.full((6,), only)
+    for rule in (RULE, gobj.ImplicitMultiplier()):
+        state = gobj.init_state(dtype=torch.float64, rule=rule)
+        for _ in range(3):
+            loss, state = case(scores, labels, state, rule=rule)
+            assert loss.isfinite()
+        assert all(leaf.isfinite().all() for leaf in leaves(state))
+
+
+@row(10)
+def test_a_cost_of_exactly_zero_counts_in_the_mean() -> None:
+    scores, labels = torch.tensor([5.0, 5.0, 5.0, -1.0]).double(), torch.tensor([1, 1, 1, 1])
+    held = gobj.Problem(gobj.LinearForm(false_negative=1.0), gobj.LinearForm())
+    value = gobj.lagrangian(scores, labels, held, 0.0, 0.0, surrogate=gobj.hinge)
+    assert value.item() == pytest.approx(2 / 4)  # one cost of 2, three of 0
+
+
+@row(13)
+@each_constrained
+def test_nothing_that_a_module_carries_is_missing_from_its_checkpoint(case: Case) -> None:
+    name, target = case.target
+    criterion = case.module(**{name: target}, num_labels=2)
+    criterion(torch.randn(20, 2), torch.randn(20, 2) > 0)
+    saved = list(criterion.state_dict().values())
+    for leaf in leaves(criterion.state):
+        assert any(torch.equal(leaf, tensor) for tensor in saved)
+    assert len(saved) >= len(leaves(criterion.state))
+
+
+@row(14)
+@each_constrained
+@pytest.mark.parametrize("wide", ["labels", "weights"])
+def test_a_row_and_a_column_do_not_make_a_matrix(case: Case, wide: str) -> None:
+    arguments = {"labels": torch.ones(5), "weights": torch.ones(5)}
+    arguments[wide] = torch.ones(5, 1)
+    with pytest.raises(ValueError, match=f"`{wide}` must"):
+        case(torch.zeros(5), arguments.pop("labels"), case.start(), **arguments)
+
+
+@row(15)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_cross_entropy_does_not_overflow(dtype: torch.dtype) -> None:
+    margins = torch.tensor([-200.0, -1e4], dtype=dtype)
+    expected = torch.tensor([200.0, 1e4], dtype=dtype) / math.log(2)
+    torch.testing.assert_close(gobj.cross_entropy(margins), expected)
+
+
+@row(16)
+@each_constrained
+def test_the_default_loss_can_be_watched_as_it_falls(case: Case) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(500, 2, generator=generator)
+    labels = inputs[:, 0] + 0.3 * torch.randn(500, generator=generator) > 0.5
+    model = nn.Linear(2, 1)
+    nn.init.zeros_(model.weight)
+    optimizer, state, losses = torch.optim.SGD(model.parameters(), lr=0.5), case.start(), []
+    for _ in range(60):
+        loss, state = case(model(inputs).squeeze(1), labels, state)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert min(losses) >= 0
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@row(17)
+@each_constrained
+def test_any_sampler_optimiser_and_order_will_do(case: Case) -> None:
+    logits, labels, _ = sample(case, 40, ())
+    order = torch.randperm(40)
+    loss, after = case(logits, labels, case.start())
+    shuffled, shuffled_after = case(logits[order], labels[order], case.start())
+    torch.testing.assert_close(shuffled, loss)
+    torch.testing.assert_close(leaves(shuffled_after), leaves(after))
+
+
+@row(18)
+@each_constrained
+def test_a_label_without_positives_stands_beside_others_under_vmap(case: Case) -> None:
+    logits, labels, _ = sample(case)
+    labels[:, 1] = 0
+    native, _ = case(logits, labels, case.start((3,)))
+    mapped, _ = torch.vmap(case, in_dims=(1, 1, 0))(logits, labels, case.start((3,)))
+    torch.testing.assert_close(mapped.mean(), native)
+
+
+@row(23)
+@each_constrained
+def test_weights_of_examples_and_of_labels_multiply(case: Case) -> None:
+    logits, labels, weights = sample(case)
+    of_labels = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    both = weights.unsqueeze(1) * of_labels
+    each, _ = case(logits, labels, case.start((3,)), weights=both, reduction="none")
+    alone, _ = case(logits, labels, case.start((3,)), weights=weights, reduction="none")
+    torch.testing.assert_close(each, alone)  # a label's own scale is no matter to its rates
+
+
+@row(24)
+@each_constrained
+def test_an_infeasible_target_gives_a_threshold(case: Case) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = 0.999 if case.goal.at_least else 0.001
+    state = gobj.init_state()
+    for _ in range(150):
+        scores = torch.randn(64, generator=generator)
+        labels = torch.rand(64, generator=generator) < 0.2
+        _, state = case.function(scores, labels, state, **{case.target[0]: target})
+    assert all(leaf.isfinite().all() for leaf in leaves(state))
+    assert state.threshold.abs() < 50
+
+
+@row(24)
+@each_constrained
+def test_the_threshold_heeds_the_weights(case: Case) -> None:
+    generator = torch.Generator().manual_seed(0)
+    plain = heavy = gobj.init_state()
+    for _ in range(60):
+        labels = torch.rand(256, generator=generator) < 0.4
+        scores = torch.randn(256, generator=generator) + 1.5 * labels
+        weights = functional.relu(scores) + 0.1
+        named = dict([case.target])
+        _, plain = case.function(scores, labels, plain, **named)
+        _, heavy = case.function(scores, labels, heavy, **named, weights=weights)
+    assert abs(plain.threshold.item() - heavy.threshold.item()) > 0.1

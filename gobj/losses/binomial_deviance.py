@@ -5,11 +5,8 @@ from torch import Tensor
 
 from gobj._checks import Number, Reduction, kind, require
 from gobj.losses._module import LossModule
-from gobj.losses._weighting import drop_weightless, element_weights, widen
-from gobj.losses.pairs import (
-    binomial_deviance_of_pairs,
-    pairs_from_labels,
-)
+from gobj.losses._weighting import drop_weightless, element_weights, nonzero_or_one, widen
+from gobj.losses.pairs import binomial_deviance_of_pairs, pairs_from_labels
 
 
 def binomial_deviance_loss(
@@ -98,9 +95,9 @@ def _cosine_similarity(embeddings: Tensor) -> Tensor:
     """Return the cosines between rows, where a row of zeros is orthogonal to every row."""
     largest = embeddings.detach().abs().amax(1, keepdim=True)
     # squares of scaled entries neither overflow nor all vanish
-    scaled = embeddings / torch.where(largest > 0, largest, 1)
+    scaled = embeddings / nonzero_or_one(largest)
     squared = scaled.square().sum(1, keepdim=True)
-    unit = scaled * torch.where(largest > 0, squared, 1).rsqrt()
+    unit = torch.where(largest != 0, scaled * nonzero_or_one(squared).rsqrt(), 0)
     return unit @ unit.mT
 
 

@@ -1,10 +1,11 @@
-"""One batch, cleaned: scores, hard labels and weights, and the averages that become rates."""
+"""One batch, cleaned: scores, sides and weights, and the averages that become rates."""
 
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gobj._checks import (
     Number,
@@ -17,16 +18,19 @@ from gobj._checks import (
 )
 from gobj._forms import Rates
 
+LARGEST = 1e38  # a label times this is far beyond 1, unless it is 0
+
 
 class Batch(NamedTuple):
-    """Scores and hard labels ``[n, *labels]``, in float32 or wider, with their weights.
+    """Scores ``[n, *labels]`` in float32 or wider, the side of each, and the weights.
 
-    ``mass`` is the total weight, infinite where there is none so that averages are 0, and ``share``
-    the share of positives, both ``[*labels]``.
+    ``sides`` holds +1 for positives and -1 for negatives. ``mass`` is the total weight, infinite
+    where there is none so that averages are 0, and ``share`` the share of positives, both
+    ``[*labels]``.
     """
 
     scores: Tensor
-    labels: Tensor
+    sides: Tensor
     weights: Tensor | None
     mass: Number
     share: Tensor
@@ -39,9 +43,11 @@ class Batch(NamedTuple):
         require(fine, function, argument, f"broadcast to {list(labels)}", kind(tensor))
         return tensor.expand(labels)
 
-    def sides(self) -> Tensor:
-        """Return +1 for positives and -1 for negatives."""
-        return (self.labels * 2).sub_(1)
+    def covered(self) -> Number:
+        """Return 1, or 0 for labels where nothing has weight: the average of 1."""
+        if isinstance(self.mass, Tensor):
+            return self.mass.isfinite().to(self.scores.dtype)
+        return float(self.mass < math.inf)
 
     def rate(self, values: Tensor) -> Tensor:
         """Average over examples, ``sum(w x) / sum(w)``; 0 where nothing has weight."""
@@ -58,12 +64,21 @@ class Batch(NamedTuple):
         relative = values.shape[0] / self.mass
         return values * (relative if self.weights is None else self.weights * relative)
 
-    def counted(self, distance: Tensor) -> Rates:
-        """Count the joint rates where an example is flagged at a distance above 0."""
+    def counted(self, distance: Tensor, *others: Tensor) -> tuple[Rates, tuple[Tensor, ...]]:
+        """Count the joint rates where an example is flagged at a distance above 0.
+
+        Average other values over examples on the way.
+        """
         flags = distance.sign().relu_()
-        flagged, hits = self.rates(flags, flags * self.labels)
-        alarms = flagged - hits
-        return Rates(self.share - hits, alarms, hits, 1 - self.share - alarms)
+        flagged, balance, *averages = self.rates(flags, flags * self.sides, *others)
+        hits, alarms = (flagged + balance) / 2, (flagged - balance) / 2
+        rates = Rates(self.share - hits, alarms, hits, 1 - self.share - alarms)
+        return rates, tuple(averages)
+
+
+def per_class(sides: Tensor, positives: Number, negatives: Number) -> Tensor:
+    """Spread one coefficient per class over the examples, shape ``[n, *labels]``."""
+    return (sides * ((positives - negatives) / 2)).add_((positives + negatives) / 2)
 
 
 def make_batch(function: str, logits: Tensor, labels: Tensor, weights: Number | None) -> Batch:
@@ -80,5 +95,7 @@ def make_batch(function: str, logits: Tensor, labels: Tensor, weights: Number | 
         targets = torch.where(present, targets, 0)
         total = weights.expand_as(scores).sum(0)
         mass = torch.where(total > 0, total, math.inf)
-    batch = Batch(scores, targets.clamp(0, 1).ceil_(), weights, mass, targets)
-    return batch._replace(share=batch.rate(batch.labels))
+    # unlike a comparison, this keeps a NaN loud
+    sides = functional.hardtanh_(torch.rsub(targets, -1, alpha=-LARGEST))
+    batch = Batch(scores, sides, weights, mass, targets)
+    return batch._replace(share=(batch.rate(sides) + batch.covered()) / 2)

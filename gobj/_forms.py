@@ -44,7 +44,7 @@ class LinearForm(NamedTuple):
         """Return the part of the form that no threshold can change."""
         if absent(self.negatives):
             return self.positives * prior
-        return self.positives * prior + self.negatives * (1 - prior)
+        return self.negatives + (self.positives - self.negatives) * prior
 
 
 class Problem(NamedTuple):

@@ -3,20 +3,11 @@
 import torch
 from torch import Tensor
 
-from gobj._batch import Batch, make_batch
+from gobj._batch import Batch, make_batch, per_class
+from gobj._blend import Blend, Opposite, blended
 from gobj._checks import Number
 from gobj._forms import LinearForm, Problem, absent
 from gobj._surrogates import Surrogate, cross_entropy
-
-SUREST = 1e4  # margin on the right side beyond which being right costs no more
-
-
-def per_class(positives: Number, negatives: Number, batch: Batch) -> Tensor:
-    """Spread one coefficient per class over the examples, shape ``[n, *labels]``."""
-    low, high = (
-        x if isinstance(x, Tensor) else batch.labels.new_full((), x) for x in (negatives, positives)
-    )
-    return torch.lerp(low, high, batch.labels)
 
 
 def bounded_elements(
@@ -26,13 +17,34 @@ def bounded_elements(
 
     ``distance`` is that of the scores above the threshold.
     """
-    margin = distance * batch.sides()
-    errors = per_class(form.false_negative, form.false_positive, batch)
-    elements = torch.addcmul(form.constant(prior), errors, surrogate(margin))
-    if absent(form.true_positive) and absent(form.true_negative):
-        return elements
-    successes = per_class(form.true_positive, form.true_negative, batch)
-    return torch.addcmul(elements, successes, surrogate((-margin).clamp(min=-SUREST)))
+    margin, elements = distance * batch.sides, form.constant(prior)
+    for bound, *coefficients in _bounds(form, surrogate):
+        elements = elements + per_class(batch.sides, *coefficients) * bound(margin)
+    return elements
+
+
+def known_elements(
+    batch: Batch, form: LinearForm, threshold: Tensor, surrogate: Surrogate, distance: Tensor
+) -> Tensor:
+    """Bound a form of constants, its own constant left out, to differentiate in the scores."""
+    bounds = _bounds(form, surrogate)
+    margin = distance * batch.sides
+    parts = [(per_class(batch.sides, *weights), *bound.terms(margin)) for bound, *weights in bounds]
+    tensors = [
+        torch.as_tensor(x, dtype=threshold.dtype, device=threshold.device)
+        for _, *weights in bounds
+        for x in (threshold, *weights)
+    ]
+    blend = Blend(tuple(bound for bound, _, _ in bounds))
+    return blend.attached(batch, blended(batch.sides, parts), *tensors)
+
+
+def _bounds(form: LinearForm, surrogate: Surrogate) -> list[tuple[Surrogate, Number, Number]]:
+    """List the bounds of events as functions of the margin, with a coefficient per class."""
+    bounds = [(surrogate, form.false_negative, form.false_positive)]
+    if not (absent(form.true_positive) and absent(form.true_negative)):
+        bounds.append((Opposite(surrogate), form.true_positive, form.true_negative))
+    return bounds
 
 
 def share_of_positives(function: str, batch: Batch, label_priors: Number | None) -> Tensor:

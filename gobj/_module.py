@@ -21,7 +21,7 @@ from gobj._checks import (
 from gobj._forms import Problem
 from gobj._lagrangian import bounded_elements, share_of_positives
 from gobj._rows import as_rows
-from gobj._state import DualState, map_leaves, state_dict
+from gobj._state import DualState, like, state_dict
 from gobj._surrogates import Surrogate, cross_entropy, hinge
 from gobj.duals._rule import DualRule
 from gobj.duals.frozen import FrozenDual
@@ -122,9 +122,9 @@ class DualLoss(nn.Module):
     @property
     def state(self) -> DualState:
         """The state as the pure functions take it."""
-        named = {name: getattr(self, name.replace(".", "_")) for name in state_dict(self._template)}
-        leaves = iter(named.values())
-        state: DualState = map_leaves(lambda _: next(leaves), self._template)
+        names = state_dict(self._template)
+        held = (getattr(self, name.replace(".", "_")) for name in names)
+        state: DualState = like(self._template, held)
         return state
 
     def lambda_parameters(self) -> Iterator[nn.Parameter]:
@@ -183,7 +183,7 @@ class DualLoss(nn.Module):
         surrogate = self.surrogate or cross_entropy
         form, distance = problem.lagrangian(reversed_), batch.scores - threshold
         elements = bounded_elements(batch, form, distance, surrogate, prior)
-        return reduced(batch, elements, self.reduction)[0]
+        return reduced(batch, elements, 0.0, self.reduction)[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move the state with the module, but keep it in float32 or wider."""

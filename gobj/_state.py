@@ -1,6 +1,6 @@
 """The training state of an objective: a NamedTuple of detached tensors, saved, restored, merged."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -51,31 +51,33 @@ def state_dict(state: Any) -> dict[str, Tensor]:
     return named
 
 
-def map_leaves(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
-    """Apply a function to the tensors that stand in the same place of nested NamedTuples."""
-    if isinstance(state, Tensor):
-        return function(state, *others)
-    parts = zip(state, *others, strict=True)
-    return type(state)(*(map_leaves(function, *part) for part in parts))
+def leaves(state: Any) -> list[Tensor]:
+    """List the tensors of nested NamedTuples."""
+    flat: list[Tensor] = []
+    for value in state:
+        flat += [value] if isinstance(value, Tensor) else leaves(value)
+    return flat
+
+
+def like(state: Any, values: Iterator[Tensor]) -> Any:
+    """Put values in the places of a state's tensors."""
+    parts = (next(values) if isinstance(x, Tensor) else like(x, values) for x in state)
+    return type(state)(*parts)
 
 
 def cast(state: DualState, dtype: torch.dtype) -> DualState:
     """Detach every tensor and give it the dtype."""
-    return like(state, torch.stack(list(state_dict(state).values())).detach().to(dtype))
+    casted: DualState = like(state, (leaf.detach().to(dtype) for leaf in leaves(state)))
+    return casted
 
 
-def like(state: DualState, stacked: Tensor) -> DualState:
-    """Return a state whose tensors are the slices of a stack."""
-    slices = iter(stacked.unbind(0))
-    built: DualState = map_leaves(lambda _: next(slices), state)
-    return built
-
-
-def keep_finite(old: DualState, new: DualState, usable: Tensor) -> DualState:
-    """Take the new state, per label, where the batch was usable and left every tensor finite."""
-    before, after = (torch.stack(list(state_dict(state).values())) for state in (old, new))
-    usable = usable & after.isfinite().all(0)
-    return like(old, torch.where(usable, after.to(before.dtype), before).detach())
+def keep_finite(old: DualState, new: DualState, values: Tensor) -> DualState:
+    """Take the new state, per label, where its tensors and the values of the batch are finite."""
+    before, after = torch.stack(leaves(old)), torch.stack(leaves(new))
+    usable = after.isfinite().all(0) & values.isfinite()
+    kept = torch.where(usable, after.to(before.dtype), before).detach()
+    moved: DualState = like(old, iter(kept.unbind(0)))
+    return moved
 
 
 def load_state_dict(state: DualState, saved: Mapping[str, Tensor]) -> DualState:
@@ -108,8 +110,7 @@ def load_state_dict(state: DualState, saved: Mapping[str, Tensor]) -> DualState:
         same = saved[name].shape == leaf.shape
         requirement = f"have shape {list(leaf.shape)} at {name}"
         require(same, "load_state_dict", "saved", requirement, list(saved[name].shape))
-    values = iter(saved[name] for name in own)
-    restored: DualState = map_leaves(lambda leaf: next(values).detach().clone().to(leaf), state)
+    restored: DualState = like(state, (saved[x].detach().clone().to(own[x]) for x in own))
     return restored
 
 
@@ -147,9 +148,7 @@ def merge_states(states: Sequence[DualState], shares: Sequence[float] | None = N
     requirement = f"hold {len(states)} shares, one per state"
     require(len(parts) == len(states), "merge_states", "shares", requirement, len(parts))
     shares_of_all = [part / sum(parts) for part in parts]
-
-    def mean(*leaves: Tensor) -> Tensor:
-        return torch.stack([x * p for x, p in zip(leaves, shares_of_all, strict=True)]).sum(0)
-
-    merged: DualState = map_leaves(mean, *states)
+    weighed = [[x * p for x in leaves(s)] for s, p in zip(states, shares_of_all, strict=True)]
+    means = (torch.stack(same).sum(0) for same in zip(*weighed, strict=True))
+    merged: DualState = like(states[0], means)
     return merged

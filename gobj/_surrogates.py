@@ -8,13 +8,15 @@ package rest on, and gives its slope together with its value, so that the two sh
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gobj._attached import attached, evaluation_point
 from gobj._checks import check_number
+
+SATURATED = 80.0  # margin in temperatures that counts at most, so that no sigmoid is 0
 
 
 class Surrogate(ABC):
@@ -27,54 +29,9 @@ class Surrogate(ABC):
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Compute cost and slope at the margin, each by differentiable operations."""
 
-    def evaluate(self, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cost and slope; the gradient of the cost is the slope, not computed again."""
-        if torch.compiler.is_compiling():  # the compiler shares the work and refuses a custom jvp
-            return self.terms(margin)
-        evaluated: tuple[Tensor, Tensor] = _Evaluation.apply(margin, self)  # type: ignore[no-untyped-call]
-        return evaluated
-
     def __call__(self, margin: Tensor) -> Tensor:
         """Return the cost of each margin."""
-        return self.evaluate(margin)[0]
-
-
-class _Evaluation(torch.autograd.Function):
-    """Cost and slope of a surrogate, where the slope that is returned serves as the derivative."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(margin: Tensor, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
-        return surrogate.terms(margin)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Surrogate], output: Any) -> None:
-        margin, ctx.surrogate = inputs
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(margin, output[1])
-        ctx.save_for_forward(margin, output[1])
-
-    @staticmethod
-    def backward(ctx: Any, of_cost: Tensor | None, of_slope: Tensor | None) -> Any:
-        margin, slope = ctx.saved_tensors
-        through_cost = None if of_cost is None else of_cost * slope
-        if of_slope is None:
-            return through_cost, None
-        through_slope = _bent(ctx.surrogate, margin, of_slope)
-        return through_slope if through_cost is None else through_cost + through_slope, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> tuple[Tensor, Tensor]:
-        margin, slope = ctx.saved_tensors
-        return slope * tangent, _bent(ctx.surrogate, margin, tangent)
-
-
-def _bent(surrogate: Surrogate, margin: Tensor, factor: Tensor) -> Tensor:
-    """Multiply by the derivative of the slope, which is diagonal."""
-    pull: Any = torch.func.vjp(lambda at: surrogate.terms(at)[1], margin)[1]
-    bent: Tensor = pull(factor)[0]
-    return bent
+        return attached(margin, self.terms(evaluation_point(margin)), self.terms)
 
 
 @dataclass(frozen=True)
@@ -84,9 +41,8 @@ class CrossEntropy(Surrogate):
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Compute cost and slope."""
         in_bits = 1 / math.log(2)
-        right = torch.sigmoid(margin)
         cost = functional.logsigmoid(margin).mul_(-in_bits)
-        return cost, torch.rsub(right, -in_bits, alpha=-in_bits)
+        return cost, (torch.sigmoid(margin) - 1).mul_(in_bits)
 
 
 @dataclass(frozen=True)
@@ -113,11 +69,11 @@ class GeneralizedCrossEntropy(Surrogate):
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Compute cost and slope."""
         scale = 1 / (1 - 2**-self.q)
-        scaled = margin * (1 / self.temperature)
-        powered = torch.exp(functional.logsigmoid(scaled) * self.q)
+        right = (margin * (1 / self.temperature)).clamp_min_(-SATURATED).sigmoid_()
+        powered = right.log().mul_(self.q).exp_()
         cost = torch.rsub(powered, scale, alpha=scale)
-        falling = torch.addcmul(powered, powered, torch.sigmoid(scaled), value=-1)
-        return cost, falling * (-scale * self.q / self.temperature)
+        falling = torch.addcmul(powered, powered, right, value=-1)
+        return cost, falling.mul_(-scale * self.q / self.temperature)
 
 
 @dataclass(frozen=True)

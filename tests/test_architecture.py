@@ -21,9 +21,10 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 
 # Each layer may use those above it, and its own modules where they do not use it back.
 LAYERS = [
-    ["gobj._checks", "gobj._documentation"],
+    ["gobj._checks", "gobj._documentation", "gobj._attached"],
     ["gobj._surrogates", "gobj._state", "gobj._forms", "gobj._rows", "gobj.labels"],
     ["gobj._batch"],
+    ["gobj._blend"],
     ["gobj._lagrangian"],
     ["gobj.duals"],
     ["gobj.objectives._constrained"],

@@ -64,7 +64,7 @@ def test_the_unbounded_surrogates_are_convex(name: str) -> None:
 @each_surrogate
 def test_the_slope_beside_the_cost_is_its_derivative(name: str) -> None:
     surrogate, margins = SURROGATES[name][0], GRID + 1e-3  # off the kinks
-    cost, slope = surrogate.evaluate(margins)
+    cost, slope = surrogate.terms(margins)
     torch.testing.assert_close(cost, surrogate(margins))
     torch.testing.assert_close(slope, gradient(lambda m: surrogate(m).sum(), margins))
     step = 1e-6
@@ -76,14 +76,14 @@ def test_the_slope_beside_the_cost_is_its_derivative(name: str) -> None:
 def test_cost_and_slope_have_derivatives_of_any_order(name: str) -> None:
     surrogate = SURROGATES[name][0]
     margins = torch.tensor([-2.0, -0.3, 0.0, 0.7, 3.0], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(surrogate.evaluate, (margins,))
-    assert torch.autograd.gradgradcheck(surrogate.evaluate, (margins,))
+    assert torch.autograd.gradcheck(surrogate.terms, (margins,))
+    assert torch.autograd.gradgradcheck(surrogate.terms, (margins,))
 
 
 @each_smooth
 def test_forward_derivatives_agree_with_backward_ones(name: str) -> None:
     surrogate, ones = SURROGATES[name][0], torch.ones_like(GRID)
-    for function in (surrogate, lambda m: surrogate.evaluate(m)[1]):
+    for function in (surrogate, lambda m: surrogate.terms(m)[1]):
         _, forward = torch.func.jvp(function, (GRID,), (ones,))
         backward = gradient(lambda m, function=function: function(m).sum(), GRID)
         torch.testing.assert_close(forward, backward)
@@ -102,7 +102,7 @@ def test_plain_forward_mode_works(name: str) -> None:
 def test_vmap_changes_nothing(name: str) -> None:
     surrogate, margins = SURROGATES[name][0], GRID.reshape(3, -1)
     for got, expected in zip(
-        torch.vmap(surrogate.evaluate)(margins), surrogate.evaluate(margins), strict=True
+        torch.vmap(surrogate.terms)(margins), surrogate.terms(margins), strict=True
     ):
         torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
@@ -111,7 +111,7 @@ def test_vmap_changes_nothing(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_cost_and_slope_are_finite_at_extreme_margins(name: str, dtype: torch.dtype) -> None:
     margins = torch.tensor([-1e4, -750.0, -90.0, 90.0, 750.0, 1e4, math.inf], dtype=dtype)
-    cost, slope = SURROGATES[name][0].evaluate(margins)
+    cost, slope = SURROGATES[name][0].terms(margins)
     assert cost.isfinite().all()
     assert slope.isfinite().all()
     assert cost[-1] == 0

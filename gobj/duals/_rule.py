@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from gobj._batch import Batch
+from gobj._checks import Number
 from gobj._forms import Problem
 from gobj._state import DualState
 from gobj._surrogates import Surrogate, cross_entropy
@@ -27,8 +28,9 @@ class DualRule(ABC):
     @abstractmethod
     def step(
         self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
-    ) -> tuple[Tensor, DualState]:
+    ) -> tuple[Tensor, Number, DualState]:
         """Return the loss of each example, ``[n, *labels]``, and the state for the next batch.
 
-        The loss is taken at the incoming state. Callers detach and guard what is returned.
+        Between them stands a constant, a number or ``[*labels]``, that each loss lacks. The loss is
+        taken at the incoming state. Callers detach and guard what is returned.
         """

@@ -1,17 +1,21 @@
 """Tracking a threshold: damped Newton steps on the counted violation of a constraint."""
 
+import math
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gobj._batch import Batch
 from gobj._checks import Number
-from gobj._forms import Problem
+from gobj._forms import Problem, Rates
 
-FURTHEST = 1e4  # distance in the moments, so that an infinite score leaves them finite
-LARGEST_STEP = 0.5  # of the threshold, in standard deviations of the score
+FURTHEST = 1e4  # distance that counts, so that an infinite score leaves the mean finite
+LN2 = math.log(2)
+LARGEST_STEP = 0.3  # of the threshold, in mean distances of the scores from it
 NOISE_SHARE = 0.02  # squared share of the slack that the threshold's own noise may take
+PULL_OF_DENSITY = 2.0  # what a slope weighs in all, less as most scores lie on its light side
 STEADY_RATE = 0.03  # damping where the violation is noise, and
 PERSISTENT_RATE = 0.5  # where it keeps its sign
 TINY = 1e-12
@@ -22,36 +26,37 @@ Averages = TypeVar("Averages", bound=tuple[Tensor, ...])
 class Tracking(NamedTuple):
     """Running averages of batch rates that steer a threshold, each of shape ``[*labels]``.
 
-    ``distance`` is that of the scores above the threshold. ``violation`` is signed: above 0 the
-    threshold must rise. ``slope`` is its decrease per standard deviation of the score, ``slack``
-    what the constraint allows at most.
+    ``positives`` and ``negatives`` are how hard each class pulls on the threshold, the slope of its
+    surrogate; ``residual`` is that of cross entropy. ``distance`` is how far the scores are from
+    the threshold. ``violation`` is signed: above 0 the threshold must rise. ``slack`` is what the
+    constraint allows at most.
     """
 
+    positives: Tensor
+    negatives: Tensor
+    residual: Tensor
     distance: Tensor
-    distance_squared: Tensor
     violation: Tensor
     violation_squared: Tensor
-    slope: Tensor
     slack: Tensor
-
-    def spread(self) -> Tensor:
-        """Return the standard deviation of the score."""
-        return (self.distance_squared - self.distance.square()).clamp(min=1e-8).sqrt()
 
 
 def observe(
-    old: Tracking, batch: Batch, problem: Problem, distance: Tensor, prior: Tensor, rate: Tensor
-) -> tuple[Tracking, Tensor]:
-    """Take a batch into the averages; return them and the signed violation of the batch itself."""
-    finite, spread = distance.clamp(-FURTHEST, FURTHEST), old.spread()
-    window = finite.abs().neg_().add_(spread).relu_()
-    mean, square, everywhere, at_positives = batch.rates(
-        finite, finite.square(), window, window * batch.labels
+    batch: Batch, problem: Problem, distance: Tensor, slopes: tuple[Tensor, Tensor], prior: Tensor
+) -> Tracking:
+    """Return what a batch shows, given the slopes of the surrogate and of cross entropy."""
+    rates, (pull, balance, residual, far) = batch.counted(
+        distance,
+        slopes[0],
+        slopes[0] * batch.sides,
+        slopes[1],
+        functional.hardtanh_(distance.abs(), 0, FURTHEST),
     )
-    violation, slack = _violation(batch, problem, distance, prior)
-    slope = _slope(problem, at_positives, everywhere - at_positives) / spread
-    now = Tracking(mean, square, violation, violation.square(), slope, slack)
-    return averaged(old, now, rate), violation
+    positives, negatives = (pull + balance) / -2, (balance - pull) / 2
+    violation, slack = _violation(problem, rates, prior)
+    return Tracking(
+        positives, negatives, -LN2 * residual, far, violation, violation.square(), slack
+    )
 
 
 def averaged(old: Averages, now: Averages, rate: Tensor) -> Averages:
@@ -59,25 +64,24 @@ def averaged(old: Averages, now: Averages, rate: Tensor) -> Averages:
     return type(old)(*torch.lerp(torch.stack(list(old)), torch.stack(list(now)), rate).unbind(0))
 
 
-def step_size(now: Tracking, violation: Tensor, steps: Tensor) -> Tensor:
+def step_size(problem: Problem, now: Tracking, violation: Tensor, steps: Tensor) -> Tensor:
     """Return how far the threshold moves: fast where the violation's sign persists."""
     noise = now.violation_squared.clamp(min=TINY**1.5)
     steady = (NOISE_SHARE * now.slack.square() / noise).clamp(max=STEADY_RATE)
     persistent = PERSISTENT_RATE * now.violation.square() / noise
     rate = torch.maximum(torch.maximum(steady, 0.3 / steps), persistent)
-    newton = rate * violation / torch.maximum(now.slope, 0.1 * now.slack).clamp(min=TINY)
-    return now.spread() * newton.clamp(-LARGEST_STEP, LARGEST_STEP)
+    slope = _slope(problem, now) * now.distance
+    newton = rate * violation / torch.maximum(slope, 0.2 * now.slack).clamp(min=TINY)
+    return now.distance * newton.clamp(-LARGEST_STEP, LARGEST_STEP)
 
 
-def _violation(
-    batch: Batch, problem: Problem, distance: Tensor, prior: Tensor
-) -> tuple[Tensor, Tensor]:
+def _violation(problem: Problem, rates: Rates, prior: Tensor) -> tuple[Tensor, Tensor]:
     """Count the violation, signed so that above 0 the threshold must rise, and its slack.
 
     Where nothing is left to flag, or to leave out, a constraint on a ratio reads 0 for ever; there
     it counts as slack, so that the threshold comes back.
     """
-    rates, direction = batch.counted(distance), problem.direction()
+    direction = problem.direction()
     slack = -problem.constraint.constant(prior)
     value = problem.constraint.value(rates, prior)
     flagged = rates.true_positive + rates.false_positive
@@ -85,12 +89,12 @@ def _violation(
     return torch.where(left <= 0, torch.minimum(value, -0.2 * slack), value) * direction, slack
 
 
-def _slope(problem: Problem, at_positives: Tensor, at_negatives: Tensor) -> Tensor:
-    """Return how fast a rise repairs, given the densities of both classes at the threshold."""
-    held, direction = problem.constraint, problem.direction()
-    by_positives = (held.true_positive - held.false_negative) * direction
-    by_negatives = (held.false_positive - held.true_negative) * direction
-    return _positive(by_positives) * at_positives + _positive(by_negatives) * at_negatives
+def _slope(problem: Problem, now: Tracking) -> Tensor:
+    """Return how fast a rise of the threshold repairs, where pulls stand for densities there."""
+    held, towards = problem.constraint, problem.direction() / PULL_OF_DENSITY
+    by_positives = (held.true_positive - held.false_negative) * towards
+    by_negatives = (held.false_positive - held.true_negative) * towards
+    return _positive(by_positives) * now.positives + _positive(by_negatives) * now.negatives
 
 
 def _positive(coefficient: Number) -> Number:

@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from gobj._attached import evaluation_point
 from gobj._batch import Batch
-from gobj._checks import check_number, kind, require
+from gobj._checks import Number, check_number, kind, require
 from gobj._forms import Problem
-from gobj._lagrangian import bounded_elements
+from gobj._lagrangian import bounded_elements, known_elements
 from gobj._state import DualState
 from gobj._surrogates import Surrogate
 from gobj.duals._rule import DualRule
@@ -81,13 +82,13 @@ class DualAscent(DualRule):
 
     def step(
         self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
-    ) -> tuple[Tensor, DualState]:
-        """Return the Lagrangian example by example, and the state one step on."""
-        form, distance = problem.lagrangian(state.multiplier), batch.scores - state.threshold
-        elements = bounded_elements(batch, form, distance, surrogate, prior)
-        still, held = distance.detach(), problem.constraint
+    ) -> tuple[Tensor, Number, DualState]:
+        """Return the Lagrangian example by example, its constant, and the state one step on."""
+        form, held = problem.lagrangian(state.multiplier), problem.constraint
+        distance = evaluation_point(batch.scores) - state.threshold
+        still = distance.detach()
         if self.signal == "exact":
-            violation = held.value(batch.counted(still), prior)
+            violation = held.value(batch.counted(still)[0], prior)
         else:
             violation = batch.rate(bounded_elements(batch, held, still, surrogate, prior))
         change = violation + self.proportional * (violation - state.statistics.violation)
@@ -101,4 +102,6 @@ class DualAscent(DualRule):
 
             slope = torch.func.grad(bound)(torch.zeros_like(threshold))
             threshold = threshold - self.threshold_rate * slope
-        return elements, DualState(multiplier, threshold, AscentStatistics(violation))
+        elements = known_elements(batch, form, state.threshold, surrogate, distance)
+        after = DualState(multiplier, threshold, AscentStatistics(violation))
+        return elements, form.constant(prior), after

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from gobj._attached import evaluation_point
 from gobj._batch import Batch
+from gobj._checks import Number
 from gobj._forms import Problem
-from gobj._lagrangian import bounded_elements
+from gobj._lagrangian import known_elements
 from gobj._state import DualState
 from gobj._surrogates import Surrogate
 from gobj.duals._rule import DualRule
@@ -41,8 +43,9 @@ class FrozenDual(DualRule):
 
     def step(
         self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
-    ) -> tuple[Tensor, DualState]:
-        """Return the Lagrangian example by example, and the state that came."""
+    ) -> tuple[Tensor, Number, DualState]:
+        """Return the Lagrangian example by example, its constant, and the state that came."""
         form = problem.lagrangian(state.multiplier)
-        distance = batch.scores - state.threshold
-        return bounded_elements(batch, form, distance, surrogate, prior), state
+        distance = evaluation_point(batch.scores) - state.threshold
+        elements = known_elements(batch, form, state.threshold, surrogate, distance)
+        return elements, form.constant(prior), state

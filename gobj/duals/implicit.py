@@ -7,25 +7,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gobj._batch import Batch
-from gobj._checks import check_number
+from gobj._attached import evaluation_point
+from gobj._batch import Batch, per_class
+from gobj._blend import Blend, blended
+from gobj._checks import Number, check_number
 from gobj._forms import LinearForm, Problem
-from gobj._lagrangian import per_class
 from gobj._state import DualState
 from gobj._surrogates import GeneralizedCrossEntropy, Surrogate, cross_entropy
 from gobj.duals._rule import DualRule
-from gobj.duals._tracking import TINY, Tracking, averaged, observe, step_size
+from gobj.duals._tracking import LN2, TINY, Tracking, averaged, observe, step_size
 
-LN2 = math.log(2)
-STEEPEST = 1.5  # largest weight of a class times the slope of its surrogate at margin 0
-
-
-class Pulls(NamedTuple):
-    """How hard positives and negatives pull on the threshold, and the mean absolute residual."""
-
-    positives: Tensor
-    negatives: Tensor
-    residual: Tensor
+HEAVIEST = 1.2  # largest weight of a class
 
 
 class ImplicitStatistics(NamedTuple):
@@ -33,7 +25,6 @@ class ImplicitStatistics(NamedTuple):
 
     steps: Tensor
     tracking: Tracking
-    pulls: Pulls
 
 
 @dataclass(frozen=True)
@@ -103,44 +94,37 @@ class ImplicitMultiplier(DualRule):
     def init(self, like: Tensor) -> ImplicitStatistics:
         """Return averages of zero over zero batches."""
         zero = torch.zeros_like(like)
-        tracking = Tracking(*[zero] * len(Tracking._fields))
-        return ImplicitStatistics(zero, tracking, Pulls(zero, zero, zero))
+        return ImplicitStatistics(zero, Tracking(*[zero] * len(Tracking._fields)))
 
     def step(
         self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
-    ) -> tuple[Tensor, DualState]:
+    ) -> tuple[Tensor, Number, DualState]:
         """Return the loss example by example, and the state one batch on."""
-        old: ImplicitStatistics = state.statistics
-        sides = batch.sides()
-        margin = batch.scores * sides
-        cost, slope = surrogate.evaluate(torch.addcmul(margin, sides, -state.threshold))
-        plain, residual = cross_entropy.evaluate(margin)
-        fall = slope.detach()
-        pull, pull_of_positives, rest = batch.rates(fall, fall * batch.labels, residual.detach())
-        now = Pulls(-pull_of_positives, pull_of_positives - pull, -LN2 * rest)
-        steps = old.steps + 1
-        rate = (1 / steps).clamp(min=self.rate)
-        pulls = averaged(old.pulls, now, rate)
-        distance = batch.scores.detach() - state.threshold
-        tracking, violation = observe(old.tracking, batch, problem, distance, prior, rate)
-        positives, negatives, others = self._weights(pulls, surrogate)
-        elements = torch.addcmul(plain * others, per_class(positives, negatives, batch), cost)
-        threshold = state.threshold + step_size(tracking, violation, steps)
-        statistics = ImplicitStatistics(steps, tracking, pulls)
-        return elements, DualState(self._multiplier(problem, pulls), threshold, statistics)
+        scores, sides = evaluation_point(batch.scores), batch.sides
+        distance = scores - state.threshold
+        bound, plain = surrogate.terms(distance * sides), cross_entropy.terms(scores * sides)
+        slopes = bound[1].detach(), plain[1].detach()
+        seen = observe(batch, problem, distance.detach(), slopes, prior)
+        steps = state.statistics.steps + 1
+        tracking = averaged(state.statistics.tracking, seen, (1 / steps).clamp(min=self.rate))
+        positives, negatives, rest = self._weights(tracking)
+        known = blended(sides, [(per_class(sides, positives, negatives), *bound), (rest, *plain)])
+        constants = state.threshold, positives, negatives, torch.zeros_like(rest), rest, rest
+        elements = Blend((surrogate, cross_entropy)).attached(batch, known, *constants)
+        threshold = state.threshold + step_size(problem, tracking, seen.violation, steps)
+        statistics = ImplicitStatistics(steps, tracking)
+        return elements, 0.0, DualState(self._multiplier(problem, tracking), threshold, statistics)
 
-    def _weights(self, pulls: Pulls, surrogate: Surrogate) -> tuple[Tensor, Tensor, Tensor]:
+    def _weights(self, pulls: Tracking) -> tuple[Tensor, Tensor, Tensor]:
         """Return the weights of positives, of negatives and of cross entropy."""
-        positives = pulls.residual / (2 * pulls.positives.clamp(min=TINY))
-        negatives = pulls.residual / (2 * pulls.negatives.clamp(min=TINY))
-        unit = -surrogate.terms(torch.zeros_like(positives))[1]
-        heaviest = (torch.maximum(positives, negatives) * unit).clamp(min=TINY)
-        scale = (STEEPEST / heaviest).clamp(max=1)
-        share = self.cross_entropy_share
-        rest = scale * (1 - share)
-        return positives * rest, negatives * rest, scale * (share * LN2)
+        weights = (
+            pulls.residual / 2 / torch.stack((pulls.positives, pulls.negatives)).clamp(min=TINY)
+        )
+        scale = (HEAVIEST / weights.amax(0)).clamp(max=1)
+        positives, negatives = (weights * (scale * (1 - self.cross_entropy_share))).unbind(0)
+        return positives, negatives, scale * (self.cross_entropy_share * LN2)
 
-    def _multiplier(self, problem: Problem, pulls: Pulls) -> Tensor:
+    def _multiplier(self, problem: Problem, pulls: Tracking) -> Tensor:
         """Solve the balance of pulls for the multiplier; the cap where no price is enough."""
         ratio, direction = pulls.negatives / pulls.positives.clamp(min=TINY), problem.direction()
 

@@ -108,18 +108,19 @@ def constrained_loss(
     incoming = cast(state, batch.scores.dtype)
     bound = rule.surrogate if surrogate is None else surrogate
     require(isinstance(bound, Surrogate), function, "surrogate", "be a gobj.Surrogate", bound)
-    elements, moved = rule.step(batch, problem, incoming, bound, prior)
-    loss, values = reduced(batch, elements, reduction)
-    if moved is incoming:
+    elements, constant, moved = rule.step(batch, problem, incoming, bound, prior)
+    loss, values = reduced(batch, elements, constant, reduction)
+    if moved is incoming or not len(logits):
         return loss, state
-    weighed = torch.as_tensor(batch.mass, device=values.device).isfinite()
-    return loss, keep_finite(state, moved, values.detach().isfinite() & weighed)
+    return loss, keep_finite(state, moved, values.detach() / batch.covered())
 
 
-def reduced(batch: Batch, elements: Tensor, reduction: Reduction) -> tuple[Tensor, Tensor]:
-    """Return the reduced loss, and the loss of each label."""
-    values = batch.rate(elements)
+def reduced(
+    batch: Batch, elements: Tensor, constant: Number, reduction: Reduction
+) -> tuple[Tensor, Tensor]:
+    """Return the reduced loss, and the loss of each label; each element lacks the constant."""
+    values = batch.rate(elements) + constant * batch.covered()
     if reduction == "mean":
         return values.mean(), values
-    each = batch.each(elements)
+    each = batch.each(elements + constant)
     return each.sum() if reduction == "sum" else each, values

@@ -34,6 +34,7 @@ from gobj.losses.confusion_metric_loss import confusion_metric_loss as confusion
 from gobj.losses.pairs import Pairs as Pairs
 from gobj.losses.pairs import binomial_deviance_of_pairs as binomial_deviance_of_pairs
 from gobj.losses.pairs import pairs_from_labels as pairs_from_labels
+from gobj.losses.pairwise_auc import pairwise_roc_auc_loss as pairwise_roc_auc_loss
 from gobj.losses.poly1 import poly1_cross_entropy_loss as poly1_cross_entropy_loss
 from gobj.losses.poly1_focal import poly1_focal_loss as poly1_focal_loss
 from gobj.losses.soft_confusion import SoftConfusion as SoftConfusion

@@ -16,6 +16,7 @@ from gobj.losses.confusion_losses import (
     PrecisionLoss,
     RecallLoss,
 )
+from gobj.losses.pairwise_auc import PairwiseROCAUCLoss
 from gobj.losses.poly1 import Poly1CrossEntropyLoss
 from gobj.losses.poly1_focal import Poly1FocalLoss
 from gobj.objectives.fpr_at_tpr import FPRAtTPRLoss, fpr_at_tpr
@@ -37,6 +38,7 @@ __all__ = [
     "JaccardLoss",
     "MatthewsLoss",
     "PRLoss",
+    "PairwiseROCAUCLoss",
     "Poly1CrossEntropyLoss",
     "Poly1FocalLoss",
     "PrecisionAtRecallLoss",

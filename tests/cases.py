@@ -69,11 +69,13 @@ class Spec:
 
     ``arguments`` are those without a default; a goal's target is the first. ``inputs`` says what
     scores and labels are: ``[n, *labels]`` and binary, ``[n, C]`` and classes, or embeddings.
+    ``ranks`` tells that it compares examples with each other.
     """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
     goal: Goal | None = None
     inputs: Literal["binary", "classes", "embeddings"] = "binary"
+    ranks: bool = False
     init: Callable[..., State] = gobj.init_state
 
 
@@ -112,6 +114,7 @@ SPECS = {
     "precision_loss": Spec(),
     "recall_loss": Spec(),
     "binomial_deviance_loss": Spec(inputs="embeddings"),
+    "pairwise_roc_auc_loss": Spec(ranks=True),
     "poly1_cross_entropy_loss": Spec(inputs="classes"),
     "poly1_focal_loss": Spec(),
 }
@@ -164,6 +167,11 @@ class Case:
         """The module of the same name."""
         modules = {name.casefold(): value for name, value in vars(gobj.nn).items()}
         return modules[self.name.replace("_", "").casefold()]
+
+    @property
+    def relative(self) -> bool:
+        """Tell whether what the loss says of an example is relative to the batch."""
+        return self.takes("state") or self.spec.ranks
 
     @property
     def rule(self) -> gobj.DualRule:

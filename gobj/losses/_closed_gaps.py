@@ -10,64 +10,84 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gobj.losses._weighting import nonzero_or_one
-
 SAMPLE = 512
+BLOCK = 2**17
+
+
+class Parts(NamedTuple):
+    """The line of each label cut into a number of parts from ``low`` on, each ``width`` long."""
+
+    low: Tensor
+    width: Tensor
+    number: int
+
+    def of(self, scores: Tensor) -> Tensor:
+        """Return the part of each score, counted through those of all labels, ``[n, labels]``."""
+        distances = (scores - self.low).mul_(self.width.reciprocal().to(scores.dtype))
+        return in_rows(distances.clamp_(0, self.number - 0.5).long(), self.number)
 
 
 class ClosedGaps(NamedTuple):
-    """Positions ``[n, labels]`` of the scores from 0 to ``length``, which is ``[labels, 1]``.
+    """The line from the lowest score to the highest without some of its parts.
 
-    ``removed`` is how much is taken out below the consecutive parts of that length, each ``part``
-    long, ``[labels, parts]``. All are in float64.
+    ``origins`` is the place from which positions in each part count, ``[labels, parts]``. Positions
+    end at ``length``, ``[labels, 1]``; ``removed`` is how much is taken out below the consecutive
+    parts of that length, ``[labels, parts]``.
     """
 
-    positions: Tensor
+    parts: Parts
+    origins: Tensor
     length: Tensor
-    part: Tensor
     removed: Tensor
 
     def removed_below(self, positions: Tensor) -> Tensor:
         """Return how much is taken out below positions ``[labels, m]``."""
-        parts = (positions / self.part).long().clamp(0, self.removed.shape[1] - 1)
-        return self.removed.gather(1, parts)
+        parts = (positions / self.parts.width.unsqueeze(1)).long()
+        return self.removed.gather(1, parts.clamp(0, self.parts.number - 1))
 
 
-def close_gaps(scores: Tensor, reach: float, intervals: int) -> ClosedGaps:
+def close_gaps(scores: Tensor, reach: float, count: int) -> ClosedGaps:
     """Take out what lies further than ``reach`` above a score and well below the next one.
 
-    The scores, ``[n, labels]``, are sorted into intervals. One further than
-    ``intervals * reach / 2`` from the median of a sample counts as being there, so that no interval
-    is wider than the reach; one that is missing, anywhere.
+    The scores, ``[n, labels]``, are finite. One further than ``count * reach / 2`` from the median
+    of a sample counts as being there, so that no part is wider than the reach.
     """
-    scores = scores.nan_to_num(0.0)
-    middle = scores[:: max(1, len(scores) // SAMPLE)].median(0).values.double()
-    low, high = (end.double() - middle for end in torch.aminmax(scores, dim=0))
-    limit = intervals * reach / 2
-    low, high = low.clamp(-limit, limit), high.clamp(-limit, limit)
-    extent = high - low
-    width = nonzero_or_one(extent / (intervals * (1 - 1e-12)))  # the highest score is inside
-    distances = torch.minimum((scores.double() - (middle + low)).clamp_(min=0), extent)
-    rows = intervals * torch.arange(scores.shape[1], device=scores.device)
-    index = ((distances * (1 / width)).long() + rows).reshape(-1)
-    seen = torch.zeros(intervals * scores.shape[1], dtype=torch.bool, device=scores.device)
-    seen = seen.scatter(0, index, torch.ones_like(index, dtype=torch.bool)).view(-1, intervals)
-    width = width.unsqueeze(1)
-    taken = _to_take(seen, torch.ceil(reach / width))
+    middle = scores[:: max(1, len(scores) // SAMPLE)].median(0).values
+    limit = count * reach / 2
+    low = torch.maximum(scores.amin(0), middle - limit)
+    extent = torch.minimum(scores.amax(0), middle + limit).double() - low
+    parts = Parts(low, (extent / count).clamp(min=reach / 2**20), count)
+    seen = torch.zeros(len(low) * count, dtype=torch.bool, device=scores.device)
+    here = seen.new_ones(())
+    for block in blocks(scores):
+        part = parts.of(block).reshape(-1)
+        seen.scatter_(0, part, here.expand_as(part))
+    width = parts.width.unsqueeze(1)
+    taken = _to_take(seen.view(-1, count), torch.ceil(reach / width))
     removed = taken * width
     by_part = removed[:, -1:].expand_as(removed)
-    by_part = by_part.scatter_reduce(
-        1, torch.arange(intervals, device=scores.device) - taken, removed, "amin"
-    )
-    shift = removed.reshape(-1).index_select(0, index).view(distances.shape)
-    length = intervals * width - removed[:, -1:]
-    return ClosedGaps(distances - shift, length, width, by_part)
+    order = torch.arange(count, device=scores.device)
+    by_part = by_part.scatter_reduce(1, order - taken, removed, "amin")
+    length = count * width - removed[:, -1:]
+    return ClosedGaps(parts, low.unsqueeze(1) + removed, length, by_part)
+
+
+def blocks(values: Tensor) -> tuple[Tensor, ...]:
+    """Split values ``[n, labels]`` so that what is made of a block stays in the cache."""
+    compiling = torch.compiler.is_compiling()  # the compiler goes through memory once anyway
+    return (values,) if compiling else torch.split(values, max(1, BLOCK // values.shape[1]))
+
+
+def in_rows(index: Tensor, size: int) -> Tensor:
+    """Let an index ``[n, labels]`` into rows of a size count through the rows of all labels."""
+    labels = index.shape[1]
+    return index if labels == 1 else index + size * torch.arange(labels, device=index.device)
 
 
 def _to_take(seen: Tensor, kept: Tensor) -> Tensor:
-    """Count the intervals that are taken out up to each: those further than ``kept`` after a score.
+    """Count the parts that are taken out up to each: those further than ``kept`` after a score.
 
-    The interval before a score stays, so that no cell of a grid as fine lies on both sides.
+    The part before a score stays, so that no cell of a grid as fine lies on both sides.
     """
     order = torch.arange(seen.shape[1], device=seen.device)
     last = torch.where(seen, order, 0).cummax(1).values

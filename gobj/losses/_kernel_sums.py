@@ -22,9 +22,8 @@ def kernel_totals(scores: Tensor, weights: Tensor, positive: Tensor, kernel: Ker
         positive: Whether each example is one, shape ``[n, labels]``.
         kernel: A surrogate.
     """
-    compiling = torch.compiler.is_compiling()  # the compiler refuses a custom jvp
-    function = _Totals if compiling else _TotalsBothWays
-    totals: Tensor = function.apply(scores, weights, positive, kernel)[0]  # type: ignore[no-untyped-call]
+    function = _kind(_Totals, _TotalsBothWays)
+    totals: Tensor = function.apply(scores, weights, positive, kernel)[0]
     return totals
 
 
@@ -33,15 +32,14 @@ def kernel_potentials(scores: Tensor, weights: Tensor, positive: Tensor, kernel:
 
     The arguments are those of :func:`kernel_totals`.
     """
-    compiling = torch.compiler.is_compiling()
-    function = _Potentials if compiling else _PotentialsBothWays
-    sums: Tensor = function.apply(scores, weights, positive, kernel)  # type: ignore[no-untyped-call]
+    function = _kind(_Potentials, _PotentialsBothWays)
+    sums: Tensor = function.apply(scores, weights, positive, kernel)
     return sums
 
 
-def _signed(values: Tensor, positive: Tensor) -> Tensor:
-    """Turn the values of negatives round: a pair's difference falls as its negative rises."""
-    return torch.where(positive, values, -values)
+def _kind(in_reverse: Any, both_ways: Any) -> Any:
+    """Choose the function that the compiler takes, which refuses a custom jvp."""
+    return in_reverse if torch.compiler.is_compiling() else both_ways
 
 
 def _curvature(inputs: Inputs, direction: Tensor) -> Tensor:
@@ -54,7 +52,7 @@ def _curvature(inputs: Inputs, direction: Tensor) -> Tensor:
 
 
 class _Differentiable(torch.autograd.Function):
-    generate_vmap_rule = True
+    """What both have in common: inputs ``scores, weights, positive, kernel``."""
 
     @staticmethod
     def keep(ctx: Any, inputs: Inputs, *slopes: Tensor) -> None:
@@ -62,6 +60,17 @@ class _Differentiable(torch.autograd.Function):
         *tensors, ctx.kernel = inputs
         ctx.save_for_backward(*tensors, *slopes)
         ctx.save_for_forward(*tensors, *slopes)
+
+    @classmethod
+    def folded(cls, info: Any, in_dims: Any, inputs: Inputs) -> Any:
+        """Apply with a mapped dimension as one of labels, which is what it is."""
+        *tensors, kernel = inputs
+        size = info.batch_size
+        mapped = [
+            (tensor.unsqueeze(0) if dim is None else tensor.movedim(dim, 0)).expand(size, -1, -1)
+            for tensor, dim in zip(tensors, in_dims, strict=False)
+        ]
+        return cls.apply(*(tensor.transpose(0, 1).flatten(1) for tensor in mapped), kernel)  # type: ignore[no-untyped-call]
 
 
 class _Totals(_Differentiable):
@@ -72,14 +81,19 @@ class _Totals(_Differentiable):
         scores: Tensor, weights: Tensor, positive: Tensor, kernel: Kernel
     ) -> tuple[Tensor, Tensor]:
         grid = lay_out(scores, positive, kernel.reach)
-        spread = grid.points.spread(weights)
-        slopes = grid.potentials(spread, kernel.derivative) * _signed(weights, positive)
-        return grid.totals(spread, kernel).to(scores.dtype), slopes
+        totals, slopes = grid.totals(grid.spread(weights), kernel)
+        return totals.to(scores.dtype), weights * slopes
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Inputs, output: tuple[Tensor, Tensor]) -> None:
         ctx.set_materialize_grads(False)
         _Differentiable.keep(ctx, inputs, output[1])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        totals, slopes = _kind(_Totals, _TotalsBothWays).folded(info, in_dims, inputs)
+        shape = info.batch_size, -1
+        return (totals.view(shape), slopes.unflatten(1, shape)), (0, 1)
 
     @staticmethod
     def backward(ctx: Any, of_totals: Tensor | None, of_slopes: Tensor | None) -> Any:
@@ -104,21 +118,27 @@ class _Potentials(_Differentiable):
     @staticmethod
     def forward(scores: Tensor, weights: Tensor, positive: Tensor, kernel: Kernel) -> Tensor:
         grid = lay_out(scores, positive, kernel.reach)
-        return grid.potentials(grid.points.spread(weights), kernel)
+        return grid.potentials(grid.spread(weights), kernel)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Inputs, _: Tensor) -> None:
         _Differentiable.keep(ctx, inputs)
 
     @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        sums = _kind(_Potentials, _PotentialsBothWays).folded(info, in_dims, inputs)
+        return sums.unflatten(1, (info.batch_size, -1)), 1
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         scores, weights, positive = ctx.saved_tensors
+        turn = (-1) ** ctx.kernel.order
         own = kernel_potentials(scores, weights, positive, ctx.kernel.derivative)
         others = kernel_potentials(scores, gradient, positive, ctx.kernel.derivative)
-        of_scores = _signed(gradient * own + weights * others, positive)
+        of_scores = gradient * own + weights * others * turn
         of_weights = None
         if ctx.needs_input_grad[1]:
-            of_weights = kernel_potentials(scores, gradient, positive, ctx.kernel)
+            of_weights = kernel_potentials(scores, gradient, positive, ctx.kernel) * turn
         return of_scores, of_weights, None, None
 
 
@@ -127,8 +147,9 @@ class _PotentialsBothWays(_Potentials):
     def jvp(ctx: Any, of_scores: Tensor, of_weights: Tensor | None, *_: Any) -> Tensor:
         scores, weights, positive = ctx.saved_tensors
         own = kernel_potentials(scores, weights, positive, ctx.kernel.derivative)
-        others = kernel_potentials(scores, weights * of_scores, positive, ctx.kernel.derivative)
-        tangent = _signed(of_scores * own - others, positive)
+        moved = weights * of_scores
+        others = kernel_potentials(scores, moved, positive, ctx.kernel.derivative)
+        tangent = of_scores * own - others
         if of_weights is None:
             return tangent
         return tangent + kernel_potentials(scores, of_weights, positive, ctx.kernel)

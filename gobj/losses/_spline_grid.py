@@ -1,7 +1,7 @@
-"""A uniform grid that weights are spread over, and values read from, by quintic B-splines.
+"""A uniform grid that weights are spread over, and values read from, by B-splines.
 
 Splines are polynomials between nodes, so spreading needs the moments of each cell alone. These are
-summed in fixed point: integers add up to the same in any order, on any device.
+summed as integers, which add up to the same in any order, on any device.
 """
 
 import math
@@ -9,88 +9,74 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-
-from gobj.losses._weighting import nonzero_or_one
-
-DEGREE = 5
-UNIT = 2.0**60  # of the fixed point
 
 
-def _pieces() -> list[list[float]]:
+def pieces(degree: int) -> list[list[float]]:
     """Return the splines around a cell as polynomials of the distance from the cell's middle.
 
-    Row ``u`` is the spline of the node ``u - 2`` after the cell's left one; column ``p`` is the
-    coefficient of the ``p``-th power.
+    Row ``u`` is the spline of the node ``u - degree // 2`` after the cell's left one; column ``p``
+    is the coefficient of the ``p``-th power.
     """
-    half = (DEGREE + 1) // 2
-    rows = [[0.0] * (DEGREE + 1) for _ in range(DEGREE + 1)]
+    half = (degree + 1) // 2
+    rows = [[0.0] * (degree + 1) for _ in range(degree + 1)]
     for row, node in zip(rows, range(1 - half, half + 1), strict=True):
         for k in range(half - node + 1):
-            scale = (-1) ** k * math.comb(DEGREE + 1, k) / math.factorial(DEGREE)
+            scale = (-1) ** k * math.comb(degree + 1, k) / math.factorial(degree)
             centre = 0.5 + half - node - k
-            for power in range(DEGREE + 1):
-                row[power] += scale * math.comb(DEGREE, power) * centre ** (DEGREE - power)
+            for power in range(degree + 1):
+                row[power] += scale * math.comb(degree, power) * centre ** (degree - power)
     return rows
 
 
-PIECES = _pieces()
+PIECES = {degree: pieces(degree) for degree in (3, 5)}
+SPECTRA = {3: (2 / 3, 1 / 3), 5: (64 / 120, 52 / 120, 4 / 120)}  # in powers of the cosine
 
 
-def spline_spectrum(angle: Tensor) -> Tensor:
+def spline_spectrum(degree: int, angle: Tensor) -> Tensor:
     """Return the Fourier transform of the spline's values at the nodes."""
-    return (66 + 52 * torch.cos(angle) + 2 * torch.cos(2 * angle)) / 120
+    cosine = torch.cos(angle)
+    first, second, *third = SPECTRA[degree]
+    spectrum: Tensor = first + cosine * (second + sum(third) * cosine)
+    return spectrum
 
 
-def _shifted(values: Tensor, places: int) -> Tensor:
-    """Move values to the right along the last dimension."""
-    return functional.pad(values, (places, -places))
-
-
-class SplineGrid(NamedTuple):
-    """Where points ``[n, labels]`` lie on two grids per label.
-
-    ``cell`` counts through the cells of all grids; ``offset`` is the distance from the middle of
-    the cell, in cells.
-    """
+class Points(NamedTuple):
+    """Where points ``[m, labels]`` lie: which cell, and how far from its middle in cells."""
 
     cell: Tensor
     offset: Tensor
-    nodes: int
 
-    def spread(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Spread weights over the nodes, and sum them in each cell, both ``[labels, 2, nodes]``."""
-        unit = torch.linalg.vector_norm(weights, 1, 0, dtype=torch.float64)
-        unit = nonzero_or_one(unit) / UNIT
-        power = weights * (1 / unit).to(weights.dtype)
-        moments = [self._add(power)]
-        for _ in range(DEGREE):
+    def add_to(self, moments: Tensor, weights: Tensor) -> None:
+        """Add weights to the moments ``[degree + 1, cells]``, integers, of their cells."""
+        power = weights
+        for row in moments:
+            row.scatter_add_(0, self.cell.reshape(-1), power.long().reshape(-1))
             power = power * self.offset
-            moments.append(self._add(power))
-        pieces = torch.tensor(PIECES, dtype=torch.float64, device=weights.device)
-        rows = (pieces @ torch.stack(moments, 2)).unbind(2)
-        nodes = torch.stack([_shifted(row, u - DEGREE // 2) for u, row in enumerate(rows)]).sum(0)
-        return nodes * unit.view(-1, 1, 1), moments[0] * unit.view(-1, 1, 1)
 
-    def _add(self, values: Tensor) -> Tensor:
-        """Add up values in each cell."""
-        zeros = self.cell.new_zeros(2 * self.nodes * values.shape[1])
-        sums = zeros.scatter_add(0, self.cell.reshape(-1), values.long().reshape(-1))
-        return sums.view(-1, 2, self.nodes).double()
-
-    def read(self, coefficients: Tensor) -> Tensor:
-        """Evaluate the splines with the coefficients ``[labels, 2, nodes]`` at the points."""
-        pieces = torch.tensor(PIECES, dtype=torch.float64, device=coefficients.device)
-        near = [_shifted(coefficients, DEGREE // 2 - u) for u in range(DEGREE + 1)]
-        powers = pieces.mT @ torch.stack([row.reshape(-1) for row in near])
-        first, *others = reversed(powers.to(self.offset.dtype).unbind(0))
+    def values_of(self, polynomials: Tensor) -> Tensor:
+        """Evaluate the polynomials ``[degree + 1, cells]`` of the points' cells at the points."""
         cell, offset = self.cell.reshape(-1), self.offset.reshape(-1)
-        value = first.index_select(0, cell)
-        for power in others:
-            value = torch.addcmul(power.index_select(0, cell), value, offset)
-        return value.view(self.offset.shape)
+        value, *others = (row.index_select(0, cell) for row in polynomials.flip(0).unbind(0))
+        for row in others:
+            value = torch.addcmul(row, value, offset)
+        return value.view_as(self.offset)
 
-    def at_cells(self, values: Tensor) -> Tensor:
-        """Return the points' values among those of the cells, ``[labels, 2, nodes]``."""
-        found = values.reshape(-1).index_select(0, self.cell.reshape(-1))
-        return found.view(self.offset.shape).to(self.offset.dtype)
+
+def spread(moments: Tensor) -> Tensor:
+    """Spread the moments ``[degree + 1, cells]`` of weights over the nodes, one left of each cell.
+
+    Ends of the grid wrap around, as do those of :func:`polynomials`.
+    """
+    degree = len(moments) - 1
+    rows: Tensor = moments.new_tensor(PIECES[degree]) @ moments
+    moved = [row.roll(u - degree // 2) for u, row in enumerate(rows.unbind(0))]
+    total: Tensor = torch.stack(moved).sum(0)
+    return total
+
+
+def polynomials(degree: int, coefficients: Tensor) -> Tensor:
+    """Return the polynomials ``[degree + 1, cells]`` of splines with such coefficients."""
+    nodes = coefficients.reshape(-1)
+    near = torch.stack([nodes.roll(degree // 2 - u) for u in range(degree + 1)])
+    table: Tensor = near.new_tensor(PIECES[degree]).mT @ near
+    return table

@@ -26,6 +26,8 @@ from gobj.losses._weighting import (
     widen,
 )
 
+_WHOLE = (0.0, 1.0)
+
 
 def pairwise_roc_auc_loss(
     logits: Tensor,
@@ -45,12 +47,13 @@ def pairwise_roc_auc_loss(
     :math:`O(n)`. A tie counts one half in the area, and 1 in the bound.
 
     Hinges are summed by sorting, exactly. The other surrogates are summed on a grid of :math:`K`
-    nodes, 2048 to 16384 by the number of examples, over a length :math:`R`: the range of the scores
-    without the stretches where there are none. The relative error is about
-    :math:`10^{-5} (R / KT)^6` for a surrogate of width :math:`T` (1 for the cross entropy). So it
-    is below rounding in float32 while :math:`R < KT / 4`, and below 1e-10 while
-    :math:`R < KT / 8`: give a narrow surrogate no wide scores. Scores far from the others cost
-    nothing, up to :math:`20 K T` from the median; beyond, they count as being there.
+    nodes a label, 2048, or 4096 from 65536 examples on, over a length :math:`R`: the range of the
+    scores without the stretches where there are none. Relative to the largest, the error of the
+    gradient is about :math:`10^{-3} (R / KT)^4` in float32 and :math:`10^{-4} (R / KT)^6` in
+    float64 for a surrogate of width :math:`T` (1 for the cross entropy), and that of the loss much
+    smaller: rounding, in float32, while :math:`R < KT / 8`. So give a narrow surrogate no wide
+    scores. Scores far from the others cost nothing, up to :math:`10 K T` from the median; beyond,
+    they count as being there.
 
     Args:
         logits: Scores, shape ``[n]``, or ``[n, *labels]`` for several labels.
@@ -80,7 +83,7 @@ def pairwise_roc_auc_loss(
         >>> gobj.pairwise_roc_auc_loss(logits, labels, surrogate=gobj.hinge)
         tensor(0.5000)
         >>> gobj.pairwise_roc_auc_loss(logits, labels, fpr_range=(0.0, 0.5))
-        tensor(1.1730)
+        tensor(1.1733)
 
     References:
         Yan et al., `Optimizing Classifier Performance via an Approximation to the
@@ -98,35 +101,40 @@ def pairwise_roc_auc_loss(
     if not logits.numel():
         return reduce_losses(widen(logits), reduction)
     pairs = _make_pairs(name, logits, labels, weights, fpr_range)
-    if isinstance(surrogate, Hinge) or reduction == "none":
-        return reduce_losses(pairs.halves(surrogate).view(logits.shape), reduction)
-    totals = pairs.totals(Kernel(surrogate))
-    return totals.sum() * len(logits) if reduction == "sum" else totals.mean()
+    if reduction == "none":
+        return (pairs.halves(surrogate) * len(logits)).view(logits.shape)
+    totals = pairs.totals(surrogate)
+    return totals.mean() if reduction == "mean" else totals.sum() * len(logits)
 
 
 class _Pairs(NamedTuple):
-    """Scores, classes and weights within the class, which add up to 1; ``[n, labels]``.
+    """Scores, classes and weights, ``[n, labels]``, and what is the same for all of a label.
 
-    ``broken`` is NaN for a label with something missing, else 0; ``[labels]``.
+    In the mean over pairs a pair has the product of its weights times ``scale``. ``broken`` is NaN
+    for a label with something missing, else 0.
     """
 
     scores: Tensor
     positive: Tensor
     weights: Tensor
+    scale: Tensor
     broken: Tensor
 
-    def totals(self, kernel: Kernel) -> Tensor:
+    def totals(self, surrogate: Surrogate) -> Tensor:
         """Return the mean over all pairs of each label."""
-        return kernel_totals(self.scores, self.weights, self.positive, kernel) + self.broken
+        if isinstance(surrogate, Hinge):
+            return self.halves(surrogate).sum(0)
+        sums = kernel_totals(self.scores, self.weights, self.positive, Kernel(surrogate))
+        return sums * self.scale + self.broken
 
-    def halves(self, surrogate: Hinge | CrossEntropy | GeneralizedCrossEntropy) -> Tensor:
-        """Give each example half the cost of its pairs, such that the mean is that over pairs."""
-        examples = self.scores, self.weights, self.positive
+    def halves(self, surrogate: Surrogate) -> Tensor:
+        """Give each example half of what its pairs add to the mean over all pairs."""
+        examples = self.scores, self.weights * self.scale, self.positive
         if isinstance(surrogate, Hinge):
             sums = sorted_potentials(*examples, surrogate.power)
         else:
             sums = kernel_potentials(*examples, Kernel(surrogate))
-        return sums * self.weights * (len(sums) / 2) + self.broken
+        return sums * self.weights / 2 + self.broken
 
 
 def _make_pairs(
@@ -141,16 +149,20 @@ def _make_pairs(
     flat = len(logits), math.prod(logits.shape[1:])
     classes = drop_weightless(labels.to(scores.dtype), mass).reshape(flat)
     scores = drop_weightless(scores, mass).reshape(flat)
-    mass = scores.new_ones(()) if mass is None else mass.detach()
-    mass, positive = mass.expand(logits.shape).reshape(flat), classes > 0
-    if fpr_range != (0, 1):
-        kept = _from_the_top(scores.detach(), torch.where(positive, 0, mass), *fpr_range)
-        mass = torch.where(positive, mass, kept)
-    of_positives = torch.where(positive, mass, 0).sum(0)
-    of_negatives = torch.where(positive, 0, mass).sum(0)
-    each = torch.where(positive, nonzero_or_one(of_positives), nonzero_or_one(of_negatives))
-    missing = scores.detach().isnan().any(0) | classes.isnan().any(0)
-    return _Pairs(scores, positive, mass / each, torch.where(missing, torch.nan, 0.0))
+    positive = classes > 0
+    missing = scores.detach().amax(0).isnan() | classes.amax(0).isnan()
+    broken = torch.where(missing, torch.nan, 0.0)
+    if mass is None and fpr_range == _WHOLE:
+        counts = positive.sum(0, dtype=scores.dtype)
+        scale = 1 / nonzero_or_one(counts * (len(scores) - counts))
+        return _Pairs(scores, positive, torch.ones_like(scale).expand(flat), scale, broken)
+    given = scores.new_ones(()) if mass is None else mass.detach()
+    mass = given.expand(logits.shape).reshape(flat)
+    positives, negatives = torch.where(positive, mass, 0), torch.where(positive, 0, mass)
+    if fpr_range != _WHOLE:
+        negatives = _from_the_top(scores.detach(), negatives, *fpr_range)
+    shares = [side / nonzero_or_one(side.sum(0)) for side in (positives, negatives)]
+    return _Pairs(scores, positive, shares[0] + shares[1], torch.ones_like(broken), broken)
 
 
 def _from_the_top(scores: Tensor, weights: Tensor, start: float, stop: float) -> Tensor:

@@ -182,7 +182,7 @@ def test_a_missing_label_with_weight_is_loud_and_kept_out_of_the_state(case: Cas
 @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e30])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_what_has_no_weight_is_as_if_absent(case: Case, junk: float, reduction: str) -> None:
-    if reduction == "none" and not case.takes("state"):  # its elements do not know of each other
+    if reduction == "none" and not case.relative:  # its elements do not know of each other
         reduction = "sum"
     options = {"reduction": reduction} if case.takes("reduction") else {}
     logits, labels, weights = sample(case)

@@ -54,8 +54,9 @@ class Kernel:
         """Evaluate the kernel and its derivative together."""
         if self.order == 0:
             return self.surrogate.terms(difference)
-        both: Any = torch.func.jvp(self, (difference,), (torch.ones_like(difference),))
-        return both[0], both[1]
+        terms: Any = torch.func.vjp(self, difference)
+        value, pull = terms
+        return value, pull(torch.ones_like(difference))[0]
 
 
 class Spread(NamedTuple):
@@ -173,12 +174,12 @@ def lay_out(scores: Tensor, positive: Tensor, reach: float) -> KernelGrid:
     scores = scores.nan_to_num(0.0)
     gaps = close_gaps(scores, reach, nodes // 2)
     spacing = gaps.length / (nodes - 2 * MARGIN)
-    starts = (gaps.origins - MARGIN * spacing).to(scores.dtype).reshape(-1)
+    starts = gaps.origins.to(scores.dtype).reshape(-1)
     scale = spacing.squeeze(1).reciprocal().to(scores.dtype)
     points = []
     for block, side in zip(blocks(scores), blocks(positive), strict=True):
         start = starts.index_select(0, gaps.parts.of(block).reshape(-1)).view_as(block)
-        places = (block - start).mul_(scale).clamp_(MARGIN, nodes - MARGIN)
+        places = (block - start).mul_(scale).add_(MARGIN).clamp_(MARGIN - 4, nodes - MARGIN + 4)
         cell = in_rows(torch.add(places.long(), side, alpha=nodes), 2 * nodes)
         points.append(Points(cell, places.frac_().sub_(0.5)))
     middles = torch.arange(nodes, device=scores.device) + (0.5 - MARGIN)

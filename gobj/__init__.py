@@ -5,6 +5,7 @@ from gobj import nn as nn
 from gobj._forms import LinearForm as LinearForm
 from gobj._forms import Problem as Problem
 from gobj._lagrangian import lagrangian as lagrangian
+from gobj._state import AreaState as AreaState
 from gobj._state import DualState as DualState
 from gobj._state import load_state_dict as load_state_dict
 from gobj._state import merge_states as merge_states
@@ -40,15 +41,20 @@ from gobj.losses.poly1_focal import poly1_focal_loss as poly1_focal_loss
 from gobj.losses.soft_confusion import SoftConfusion as SoftConfusion
 from gobj.losses.soft_confusion import annealed_amplification as annealed_amplification
 from gobj.losses.soft_confusion import soft_confusion as soft_confusion
-from gobj.objectives._constrained import init_state as init_state
+from gobj.objectives._initial import init_state as init_state
+from gobj.objectives.average_precision import average_precision_loss as average_precision_loss
 from gobj.objectives.fpr_at_tpr import fpr_at_tpr as fpr_at_tpr
 from gobj.objectives.fpr_at_tpr import fpr_at_tpr_loss as fpr_at_tpr_loss
 from gobj.objectives.precision_at_recall import precision_at_recall as precision_at_recall
 from gobj.objectives.precision_at_recall import precision_at_recall_loss as precision_at_recall_loss
+from gobj.objectives.precision_recall_auc import (
+    precision_recall_auc_loss as precision_recall_auc_loss,
+)
 from gobj.objectives.recall_at_budget import recall_at_budget as recall_at_budget
 from gobj.objectives.recall_at_budget import recall_at_budget_loss as recall_at_budget_loss
 from gobj.objectives.recall_at_precision import recall_at_precision as recall_at_precision
 from gobj.objectives.recall_at_precision import recall_at_precision_loss as recall_at_precision_loss
+from gobj.objectives.roc_auc import roc_auc_loss as roc_auc_loss
 from gobj.objectives.specificity_at_npv import specificity_at_npv as specificity_at_npv
 from gobj.objectives.specificity_at_npv import specificity_at_npv_loss as specificity_at_npv_loss
 from gobj.objectives.tpr_at_fpr import tpr_at_fpr as tpr_at_fpr

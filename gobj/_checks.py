@@ -54,6 +54,14 @@ def check_number(
     require(inside, function, argument, requirement, kind(value))
 
 
+def check_range(function: str, argument: str, value: tuple[float, float]) -> None:
+    """Require the two ends of a part of [0, 1]."""
+    fine = isinstance(value, tuple) and len(value) == 2
+    fine = fine and all(isinstance(end, int | float) for end in value)
+    fine = fine and 0 <= value[0] < value[1] <= 1
+    require(fine, function, argument, "be two numbers with 0 <= first < second <= 1", value)
+
+
 def check_target(function: str, argument: str, target: Number) -> None:
     """Require a number in (0, 1) or a floating-point tensor."""
     if isinstance(target, Tensor):

@@ -14,6 +14,9 @@ ARGUMENTS = {
     float32 or wider.""",
     "labels": "0 or 1 (boolean, integer or float; positive where above 0), shape of the logits.",
     "state": "What came back from the batch before; :func:`gobj.init_state` makes the first.",
+    "precision_range": "Precisions that the anchors lie between, two numbers in [0, 1].",
+    "fpr_range": "False positive rates that the anchors lie between, two numbers in [0, 1].",
+    "tpr_range": "True positive rates between which area counts, two numbers in [0, 1].",
     "weights": """At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default. They count
     in cost and constraint alike, and only their ratios matter. An example with weight 0, such as a
     missing label, is as if absent, even where it is NaN.""",
@@ -43,6 +46,24 @@ Example:
     (tensor(True), tensor(True))
 """
 
+AREA = """\
+Returns:
+    The loss, which differentiates with respect to the logits alone, and the state for the next
+    batch, detached. At anchor ``k`` an example is called positive where
+    ``logit > state.threshold[..., k]``. A batch that is empty, has no weight or gives a loss that
+    is not finite leaves the state as it was.
+
+Raises:
+    ValueError: If a shape, a dtype, the state or a range is not as above.
+
+Example:
+    >>> import gobj, torch
+    >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
+    >>> loss, state = gobj.{name}(logits, labels, gobj.init_state(anchors=8))
+    >>> loss.isfinite(), state.threshold.shape
+    (tensor(True), torch.Size([8]))
+"""
+
 PROBLEM = """\
 Returns:
     The pair of linear forms, cost and constraint, over joint rates.
@@ -64,8 +85,8 @@ References:
 """
 
 
-def documented(meaning: str) -> Callable[[Documented], Documented]:
-    """Complete the docstring of an objective, whose target has the given meaning."""
+def documented(meaning: str = "") -> Callable[[Documented], Documented]:
+    """Complete the docstring of an objective; its target, if it has one, has the given meaning."""
 
     def complete(function: Documented) -> Documented:
         if function.__doc__ is None:  # under python -OO
@@ -76,7 +97,7 @@ def documented(meaning: str) -> Callable[[Documented], Documented]:
                 target = name
             entry = " ".join(f"{name}: {ARGUMENTS.get(name, f'{meaning}, {TARGET}')}".split())
             lines.append(fill(entry, 96, initial_indent=" " * 4, subsequent_indent=" " * 8))
-        rest = PROBLEM if target == "target" else LOSS
+        rest = PROBLEM if target == "target" else LOSS if target else AREA
         rest = rest.replace("{name}", function.__name__).replace("{target}", target)
         shared = "\n".join([*lines, "", rest, PAPER])
         function.__doc__ = function.__doc__.rstrip() + "\n\n" + indent(shared, "    ")

@@ -1,45 +1,30 @@
 """The Lagrangian of a problem on a batch: the one place where surrogates meet linear forms."""
 
-import torch
 from torch import Tensor
 
 from gobj._batch import Batch, make_batch, per_class
-from gobj._blend import Blend, Opposite, blended
+from gobj._blend import Opposite
 from gobj._checks import Number
 from gobj._forms import LinearForm, Problem, absent
 from gobj._surrogates import Surrogate, cross_entropy
 
 
 def bounded_elements(
-    batch: Batch, form: LinearForm, distance: Tensor, surrogate: Surrogate, prior: Tensor
+    batch: Batch, form: LinearForm, distance: Tensor, surrogate: Surrogate
 ) -> Tensor:
-    """Bound a form example by example: the weighted average of the elements is its upper bound.
+    """Bound a form example by example, its constant left out; nothing is detached.
 
     ``distance`` is that of the scores above the threshold.
     """
-    margin, elements = distance * batch.sides, form.constant(prior)
-    for bound, *coefficients in _bounds(form, surrogate):
+    margin = distance * batch.sides
+    (bound, *coefficients), *others = bounds_of(form, surrogate)
+    elements = per_class(batch.sides, *coefficients) * bound(margin)
+    for bound, *coefficients in others:
         elements = elements + per_class(batch.sides, *coefficients) * bound(margin)
     return elements
 
 
-def known_elements(
-    batch: Batch, form: LinearForm, threshold: Tensor, surrogate: Surrogate, distance: Tensor
-) -> Tensor:
-    """Bound a form of constants, its own constant left out, to differentiate in the scores."""
-    bounds = _bounds(form, surrogate)
-    margin = distance * batch.sides
-    parts = [(per_class(batch.sides, *weights), *bound.terms(margin)) for bound, *weights in bounds]
-    tensors = [
-        torch.as_tensor(x, dtype=threshold.dtype, device=threshold.device)
-        for _, *weights in bounds
-        for x in (threshold, *weights)
-    ]
-    blend = Blend(tuple(bound for bound, _, _ in bounds))
-    return blend.attached(batch, blended(batch.sides, parts), *tensors)
-
-
-def _bounds(form: LinearForm, surrogate: Surrogate) -> list[tuple[Surrogate, Number, Number]]:
+def bounds_of(form: LinearForm, surrogate: Surrogate) -> list[tuple[Surrogate, Number, Number]]:
     """List the bounds of events as functions of the margin, with a coefficient per class."""
     bounds = [(surrogate, form.false_negative, form.false_positive)]
     if not (absent(form.true_positive) and absent(form.true_negative)):
@@ -107,6 +92,6 @@ def lagrangian(
     price = batch.per_label("lagrangian", "multiplier", multiplier)
     distance = batch.scores - batch.per_label("lagrangian", "threshold", threshold)
     prior = share_of_positives("lagrangian", batch, label_priors)
-    return batch.rate(
-        bounded_elements(batch, problem.lagrangian(price), distance, surrogate, prior)
-    )
+    form = problem.lagrangian(price)
+    value = batch.rate(bounded_elements(batch, form, distance, surrogate))
+    return value + form.constant(prior) * batch.covered()

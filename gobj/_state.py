@@ -1,7 +1,7 @@
 """The training state of an objective: a NamedTuple of detached tensors, saved, restored, merged."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,25 @@ class DualState(NamedTuple):
     multiplier: Tensor
     threshold: Tensor
     statistics: Any
+
+
+class AreaState(NamedTuple):
+    """What an area under a curve remembers; every tensor is ``[*labels, anchors]``.
+
+    Attributes:
+        anchors: Where the anchors lie in the range of the area, each in (0, 1).
+        multiplier: Price of the constraint at each anchor, at or above 0.
+        threshold: Operating threshold of each anchor in units of the logit.
+        statistics: What the dual rule keeps for itself, a NamedTuple of tensors.
+    """
+
+    anchors: Tensor
+    multiplier: Tensor
+    threshold: Tensor
+    statistics: Any
+
+
+State = TypeVar("State", DualState, AreaState)
 
 
 def state_dict(state: Any) -> dict[str, Tensor]:
@@ -65,22 +84,22 @@ def like(state: Any, values: Iterator[Tensor]) -> Any:
     return type(state)(*parts)
 
 
-def cast(state: DualState, dtype: torch.dtype) -> DualState:
+def cast(state: State, dtype: torch.dtype) -> State:
     """Detach every tensor and give it the dtype."""
-    casted: DualState = like(state, (leaf.detach().to(dtype) for leaf in leaves(state)))
+    casted: State = like(state, (leaf.detach().to(dtype) for leaf in leaves(state)))
     return casted
 
 
-def keep_finite(old: DualState, new: DualState, values: Tensor) -> DualState:
+def keep_finite(old: State, new: State, values: Tensor) -> State:
     """Take the new state, per label, where its tensors and the values of the batch are finite."""
     before, after = torch.stack(leaves(old)), torch.stack(leaves(new))
     usable = after.isfinite().all(0) & values.isfinite()
     kept = torch.where(usable, after.to(before.dtype), before).detach()
-    moved: DualState = like(old, iter(kept.unbind(0)))
+    moved: State = like(old, iter(kept.unbind(0)))
     return moved
 
 
-def load_state_dict(state: DualState, saved: Mapping[str, Tensor]) -> DualState:
+def load_state_dict(state: State, saved: Mapping[str, Tensor]) -> State:
     """Return a state like ``state`` that holds the saved tensors.
 
     Args:
@@ -110,11 +129,11 @@ def load_state_dict(state: DualState, saved: Mapping[str, Tensor]) -> DualState:
         same = saved[name].shape == leaf.shape
         requirement = f"have shape {list(leaf.shape)} at {name}"
         require(same, "load_state_dict", "saved", requirement, list(saved[name].shape))
-    restored: DualState = like(state, (saved[x].detach().clone().to(own[x]) for x in own))
+    restored: State = like(state, (saved[x].detach().clone().to(own[x]) for x in own))
     return restored
 
 
-def merge_states(states: Sequence[DualState], shares: Sequence[float] | None = None) -> DualState:
+def merge_states(states: Sequence[State], shares: Sequence[float] | None = None) -> State:
     r"""Merge the states of shards that trained side by side into one, as their weighted mean.
 
     .. math:: x = \sum_k p_k x_k \Big/ \sum_k p_k
@@ -150,5 +169,5 @@ def merge_states(states: Sequence[DualState], shares: Sequence[float] | None = N
     shares_of_all = [part / sum(parts) for part in parts]
     weighed = [[x * p for x in leaves(s)] for s, p in zip(states, shares_of_all, strict=True)]
     means = (torch.stack(same).sum(0) for same in zip(*weighed, strict=True))
-    merged: DualState = like(states[0], means)
+    merged: State = like(states[0], means)
     return merged

@@ -2,8 +2,10 @@
 
 from typing import Unpack
 
+from gobj._area_module import AreaLoss
 from gobj._checks import Number, require
-from gobj._module import DualLoss, Options
+from gobj._module import DualLoss
+from gobj._stateful import Options, StatefulLoss
 from gobj.losses.binomial_deviance import BinomialDevianceLoss
 from gobj.losses.confusion_losses import (
     AccuracyLoss,
@@ -19,15 +21,22 @@ from gobj.losses.confusion_losses import (
 from gobj.losses.pairwise_auc import PairwiseROCAUCLoss
 from gobj.losses.poly1 import Poly1CrossEntropyLoss
 from gobj.losses.poly1_focal import Poly1FocalLoss
+from gobj.objectives.average_precision import AveragePrecisionLoss
 from gobj.objectives.fpr_at_tpr import FPRAtTPRLoss, fpr_at_tpr
 from gobj.objectives.precision_at_recall import PrecisionAtRecallLoss, precision_at_recall
+from gobj.objectives.precision_recall_auc import PrecisionRecallAUCLoss
 from gobj.objectives.recall_at_budget import RecallAtBudgetLoss
 from gobj.objectives.recall_at_precision import RecallAtPrecisionLoss, recall_at_precision
+from gobj.objectives.roc_auc import ROCAUCLoss
 from gobj.objectives.specificity_at_npv import SpecificityAtNPVLoss
 from gobj.objectives.tpr_at_fpr import TPRAtFPRLoss, tpr_at_fpr
 
 __all__ = [
+    "AUCPRLoss",
+    "AUCROCLoss",
     "AccuracyLoss",
+    "AreaLoss",
+    "AveragePrecisionLoss",
     "BalancedAccuracyLoss",
     "BinomialDevianceLoss",
     "ConfusionMetricLoss",
@@ -43,10 +52,13 @@ __all__ = [
     "Poly1FocalLoss",
     "PrecisionAtRecallLoss",
     "PrecisionLoss",
+    "PrecisionRecallAUCLoss",
+    "ROCAUCLoss",
     "RecallAtBudgetLoss",
     "RecallAtPrecisionLoss",
     "RecallLoss",
     "SpecificityAtNPVLoss",
+    "StatefulLoss",
     "TPRAtFPRLoss",
     "TPRFPRLoss",
 ]
@@ -110,3 +122,39 @@ class TPRFPRLoss(_ClassicalLoss):
         """Make the state; see :class:`DualLoss`."""
         targets = {"target_fpr": target_fpr, "target_tpr": target_tpr}
         super().__init__(num_labels, targets, **options)
+
+
+class AUCPRLoss(PrecisionRecallAUCLoss):
+    """Alias in the style of earlier libraries, in the classical mode by default.
+
+    It is a :class:`PrecisionRecallAUCLoss` with 20 anchors whose range has two arguments; pass
+    ``dual_rate_factor=None`` for a dual rule instead.
+    """
+
+    def __init__(
+        self,
+        num_labels: int = 1,
+        num_anchors: int = 20,
+        precision_range_lower: float = 0.0,
+        precision_range_upper: float = 1.0,
+        **options: Unpack[Options],
+    ) -> None:
+        """Make the state; see :class:`AreaLoss`."""
+        options.setdefault("dual_rate_factor", 0.1)
+        span = (precision_range_lower, precision_range_upper)
+        super().__init__(num_labels, num_anchors, span, **options)
+
+
+class AUCROCLoss(ROCAUCLoss):
+    """Alias in the style of earlier libraries, in the classical mode by default.
+
+    It is a :class:`ROCAUCLoss` with 20 anchors; pass ``dual_rate_factor=None`` for a dual rule
+    instead, and see :class:`PairwiseROCAUCLoss` for the mean over pairs.
+    """
+
+    def __init__(
+        self, num_labels: int = 1, num_anchors: int = 20, **options: Unpack[Options]
+    ) -> None:
+        """Make the state; see :class:`AreaLoss`."""
+        options.setdefault("dual_rate_factor", 0.1)
+        super().__init__(num_labels, num_anchors, **options)

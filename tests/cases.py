@@ -89,6 +89,8 @@ POSITIVES = Counts(true_positives=1, false_negatives=1)
 NEGATIVES = Counts(false_positives=1, true_negatives=1)
 EVERYONE = Counts(1, 1, 1, 1)
 
+with_anchors = functools.partial(gobj.init_state, anchors=7)
+
 SPECS = {
     "recall_at_precision_loss": Spec(
         {"target_precision": 0.7}, Goal(MISSED, HITS, FLAGGED, at_least=True)
@@ -104,6 +106,9 @@ SPECS = {
     "recall_at_budget_loss": Spec(
         {"budget": 0.25}, Goal(MISSED, FLAGGED, EVERYONE, at_least=False)
     ),
+    "average_precision_loss": Spec(init=with_anchors),
+    "precision_recall_auc_loss": Spec(init=with_anchors),
+    "roc_auc_loss": Spec(init=with_anchors),
     "accuracy_loss": Spec(),
     "balanced_accuracy_loss": Spec(),
     "confusion_metric_loss": Spec({"metric": specificity}),
@@ -215,6 +220,7 @@ CONSTRAINED = [case for case in LOSSES if case.spec.goal]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_loss = pytest.mark.parametrize("case", LOSSES, ids=str)
 each_stateful = pytest.mark.parametrize("case", STATEFUL, ids=str)
+each_aimed = pytest.mark.parametrize("case", [c for c in STATEFUL if c.spec.goal], ids=str)
 each_constrained = pytest.mark.parametrize("case", CONSTRAINED, ids=str)
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from gobj._batch import Batch
 from gobj._checks import Number
 from gobj._forms import Problem
+from gobj._points import OperatingPoints
 from gobj._state import DualState
 from gobj._surrogates import Surrogate, cross_entropy
 
@@ -27,10 +27,11 @@ class DualRule(ABC):
 
     @abstractmethod
     def step(
-        self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
+        self, points: OperatingPoints, problem: Problem, state: DualState, prior: Tensor
     ) -> tuple[Tensor, Number, DualState]:
         """Return the loss of each example, ``[n, *labels]``, and the state for the next batch.
 
-        Between them stands a constant, a number or ``[*labels]``, that each loss lacks. The loss is
-        taken at the incoming state. Callers detach and guard what is returned.
+        Between them stands a constant, a number or ``[*points]``, that each loss lacks. The loss is
+        taken at the incoming state, whose threshold is that of the operating points. Callers detach
+        and guard what is returned.
         """

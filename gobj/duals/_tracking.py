@@ -5,13 +5,11 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from gobj._batch import Batch
 from gobj._checks import Number
 from gobj._forms import Problem, Rates
+from gobj._points import OperatingPoints
 
-FURTHEST = 1e4  # distance that counts, so that an infinite score leaves the mean finite
 LN2 = math.log(2)
 LARGEST_STEP = 0.3  # of the threshold, in mean distances of the scores from it
 NOISE_SHARE = 0.02  # squared share of the slack that the threshold's own noise may take
@@ -41,21 +39,18 @@ class Tracking(NamedTuple):
     slack: Tensor
 
 
-def observe(
-    batch: Batch, problem: Problem, distance: Tensor, slopes: tuple[Tensor, Tensor], prior: Tensor
-) -> Tracking:
-    """Return what a batch shows, given the slopes of the surrogate and of cross entropy."""
-    rates, (pull, balance, residual, far) = batch.counted(
-        distance,
-        slopes[0],
-        slopes[0] * batch.sides,
-        slopes[1],
-        functional.hardtanh_(distance.abs(), 0, FURTHEST),
-    )
-    positives, negatives = (pull + balance) / -2, (balance - pull) / 2
-    violation, slack = _violation(problem, rates, prior)
+def observed(points: OperatingPoints, problem: Problem, prior: Tensor) -> Tracking:
+    """Return what a batch shows."""
+    seen = points.seen()
+    violation, slack = _violation(problem, seen.rates, prior)
     return Tracking(
-        positives, negatives, -LN2 * residual, far, violation, violation.square(), slack
+        seen.pull_of_positives,
+        seen.pull_of_negatives,
+        seen.residual * LN2,
+        seen.distance,
+        violation,
+        violation.square(),
+        slack,
     )
 
 
@@ -79,13 +74,15 @@ def _violation(problem: Problem, rates: Rates, prior: Tensor) -> tuple[Tensor, T
     """Count the violation, signed so that above 0 the threshold must rise, and its slack.
 
     Where nothing is left to flag, or to leave out, a constraint on a ratio reads 0 for ever; there
-    it counts as slack, so that the threshold comes back.
+    it counts as slack, so that the threshold comes back. Where nothing is left to win, slack does
+    not count, so that the threshold stays.
     """
     direction = problem.direction()
     slack = -problem.constraint.constant(prior)
     value = problem.constraint.value(rates, prior)
     flagged = rates.true_positive + rates.false_positive
     left = 0.5 + direction * (flagged - 0.5)  # what is flagged, or what is not
+    value = torch.where(left < 1, value, value.clamp(min=0))
     return torch.where(left <= 0, torch.minimum(value, -0.2 * slack), value) * direction, slack
 
 

@@ -3,16 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
-from gobj._attached import evaluation_point
-from gobj._batch import Batch
 from gobj._checks import Number, check_number, kind, require
 from gobj._forms import Problem
-from gobj._lagrangian import bounded_elements, known_elements
+from gobj._points import OperatingPoints
 from gobj._state import DualState
-from gobj._surrogates import Surrogate
 from gobj.duals._rule import DualRule
 
 
@@ -81,27 +77,18 @@ class DualAscent(DualRule):
         return AscentStatistics(like.new_zeros(like.shape))
 
     def step(
-        self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
+        self, points: OperatingPoints, problem: Problem, state: DualState, prior: Tensor
     ) -> tuple[Tensor, Number, DualState]:
         """Return the Lagrangian example by example, its constant, and the state one step on."""
         form, held = problem.lagrangian(state.multiplier), problem.constraint
-        distance = evaluation_point(batch.scores) - state.threshold
-        still = distance.detach()
         if self.signal == "exact":
-            violation = held.value(batch.counted(still)[0], prior)
+            violation = held.value(points.counted(), prior)
         else:
-            violation = batch.rate(bounded_elements(batch, held, still, surrogate, prior))
+            violation = points.bounded(held) + held.constant(prior)
         change = violation + self.proportional * (violation - state.statistics.violation)
         multiplier = (state.multiplier + self.rate * change).clamp(0, self.cap)
         threshold = state.threshold
         if self.threshold_rate:
-
-            def bound(rise: Tensor) -> Tensor:
-                moved = bounded_elements(batch, form, still - rise, surrogate, prior)
-                return batch.rate(moved).sum()
-
-            slope = torch.func.grad(bound)(torch.zeros_like(threshold))
-            threshold = threshold - self.threshold_rate * slope
-        elements = known_elements(batch, form, state.threshold, surrogate, distance)
+            threshold = threshold - self.threshold_rate * points.climb(form)
         after = DualState(multiplier, threshold, AscentStatistics(violation))
-        return elements, form.constant(prior), after
+        return points.elements(form), form.constant(prior), after

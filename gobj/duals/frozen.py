@@ -5,13 +5,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gobj._attached import evaluation_point
-from gobj._batch import Batch
 from gobj._checks import Number
 from gobj._forms import Problem
-from gobj._lagrangian import known_elements
+from gobj._points import OperatingPoints
 from gobj._state import DualState
-from gobj._surrogates import Surrogate
 from gobj.duals._rule import DualRule
 
 
@@ -42,10 +39,8 @@ class FrozenDual(DualRule):
         return NoStatistics()
 
     def step(
-        self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
+        self, points: OperatingPoints, problem: Problem, state: DualState, prior: Tensor
     ) -> tuple[Tensor, Number, DualState]:
         """Return the Lagrangian example by example, its constant, and the state that came."""
         form = problem.lagrangian(state.multiplier)
-        distance = evaluation_point(batch.scores) - state.threshold
-        elements = known_elements(batch, form, state.threshold, surrogate, distance)
-        return elements, form.constant(prior), state
+        return points.elements(form), form.constant(prior), state

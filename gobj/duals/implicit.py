@@ -7,16 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gobj._attached import evaluation_point
-from gobj._batch import Batch, per_class
-from gobj._blend import Blend, blended
 from gobj._checks import Number, check_number
 from gobj._forms import LinearForm, Problem
+from gobj._points import OperatingPoints
 from gobj._state import DualState
-from gobj._surrogates import GeneralizedCrossEntropy, Surrogate, cross_entropy
+from gobj._surrogates import GeneralizedCrossEntropy
 from gobj.duals._rule import DualRule
-from gobj.duals._tracking import LN2, TINY, Tracking, averaged, observe, step_size
+from gobj.duals._tracking import LN2, TINY, Tracking, averaged, observed, step_size
 
+DEAREST = 100.0  # multiplier by which one of several points may outweigh the others
 HEAVIEST = 1.2  # largest weight of a class
 
 
@@ -97,30 +96,30 @@ class ImplicitMultiplier(DualRule):
         return ImplicitStatistics(zero, Tracking(*[zero] * len(Tracking._fields)))
 
     def step(
-        self, batch: Batch, problem: Problem, state: DualState, surrogate: Surrogate, prior: Tensor
+        self, points: OperatingPoints, problem: Problem, state: DualState, prior: Tensor
     ) -> tuple[Tensor, Number, DualState]:
         """Return the loss example by example, and the state one batch on."""
-        scores, sides = evaluation_point(batch.scores), batch.sides
-        distance = scores - state.threshold
-        bound, plain = surrogate.terms(distance * sides), cross_entropy.terms(scores * sides)
-        slopes = bound[1].detach(), plain[1].detach()
-        seen = observe(batch, problem, distance.detach(), slopes, prior)
+        seen = observed(points, problem, prior)
         steps = state.statistics.steps + 1
         tracking = averaged(state.statistics.tracking, seen, (1 / steps).clamp(min=self.rate))
-        positives, negatives, rest = self._weights(tracking)
-        known = blended(sides, [(per_class(sides, positives, negatives), *bound), (rest, *plain)])
-        constants = state.threshold, positives, negatives, torch.zeros_like(rest), rest, rest
-        elements = Blend((surrogate, cross_entropy)).attached(batch, known, *constants)
+        multiplier = self._multiplier(problem, tracking)
+        elements = points.mixed(*self._weights(points, problem, multiplier, tracking))
         threshold = state.threshold + step_size(problem, tracking, seen.violation, steps)
-        statistics = ImplicitStatistics(steps, tracking)
-        return elements, 0.0, DualState(self._multiplier(problem, tracking), threshold, statistics)
+        return elements, 0.0, DualState(multiplier, threshold, ImplicitStatistics(steps, tracking))
 
-    def _weights(self, pulls: Tracking) -> tuple[Tensor, Tensor, Tensor]:
+    def _weights(
+        self, points: OperatingPoints, problem: Problem, multiplier: Tensor, pulls: Tracking
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the weights of positives, of negatives and of cross entropy."""
-        weights = (
-            pulls.residual / 2 / torch.stack((pulls.positives, pulls.negatives)).clamp(min=TINY)
-        )
-        scale = (HEAVIEST / weights.amax(0)).clamp(max=1)
+        both = torch.stack((pulls.positives, pulls.negatives)).clamp(min=TINY)
+        weights = pulls.residual / 2 / both
+        heaviest = weights.amax(0)
+        if points.several:  # the share of each point in the whole
+            form = problem.lagrangian(multiplier.clamp(max=DEAREST))
+            part = form.false_negative * pulls.positives
+            weights = weights * (part / part.mean(-1, keepdim=True).clamp(min=TINY))
+            heaviest = weights.mean(-1, keepdim=True).amax(0)
+        scale = (HEAVIEST / heaviest).clamp(max=1)
         positives, negatives = (weights * (scale * (1 - self.cross_entropy_share))).unbind(0)
         return positives, negatives, scale * (self.cross_entropy_share * LN2)
 

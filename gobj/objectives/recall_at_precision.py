@@ -7,11 +7,13 @@ from torch import Tensor
 from gobj._checks import Number, Reduction, check_target
 from gobj._documentation import documented
 from gobj._forms import LinearForm, Problem
-from gobj._module import DualLoss, Options
+from gobj._module import DualLoss
 from gobj._state import DualState
+from gobj._stateful import Options
 from gobj._surrogates import Surrogate
 from gobj.duals._rule import DualRule
-from gobj.objectives._constrained import DEFAULT_RULE, constrained_loss
+from gobj.objectives._constrained import constrained_loss
+from gobj.objectives._initial import DEFAULT_RULE
 
 
 @documented("Precision :math:`a`")

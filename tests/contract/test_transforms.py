@@ -13,6 +13,7 @@ from tests.cases import (
     State,
     assert_same_state,
     changed,
+    each_aimed,
     each_case,
     each_loss,
     each_stateful,
@@ -89,7 +90,7 @@ def test_labels_by_vmap_natively_and_in_a_loop_are_the_same(case: Case, reductio
     torch.testing.assert_close(leaves(separate), leaves(native_after), **EXACT)
 
 
-@each_stateful
+@each_aimed
 def test_a_target_per_label_goes_through_vmap(case: Case) -> None:
     logits, labels, _ = sample(case, 30, (3,))
     state, (name, _) = warmed(case, (3,)), case.target
@@ -174,7 +175,7 @@ def test_losses_have_the_derivatives_of_their_values(
         "frozen": gobj.FrozenDual(),
     }
     logits, labels, weights = sample(case, 4, (2,))
-    state = gobj.init_state((2,), rule=rules[rule], dtype=torch.float64)
+    state = case.spec.init((2,), rule=rules[rule], dtype=torch.float64)
     state = state._replace(threshold=state.threshold + 0.3)
 
     def loss(logits: Tensor) -> Tensor:

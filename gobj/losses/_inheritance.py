@@ -22,7 +22,7 @@ def completed_from(source: Callable[..., Any], **described: str) -> Callable[[Fu
         own = inspect.signature(function)
         parameters = {n: p for n, p in own.parameters.items() if p.kind is not p.VAR_KEYWORD}
         for name, parameter in inspect.signature(source).parameters.items():
-            if parameter.default is not parameter.empty and name != "function":
+            if parameter.default is not parameter.empty:
                 parameters.setdefault(name, parameter)
         function.__dict__["__signature__"] = own.replace(parameters=list(parameters.values()))
         if function.__doc__ and source.__doc__:

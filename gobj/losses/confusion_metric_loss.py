@@ -1,29 +1,17 @@
 """The loss of any metric that is a function of the soft confusion counts."""
 
 from collections.abc import Callable
-from typing import Literal, TypedDict, Unpack
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, check_number, require
+from gobj._checks import check_number, require
 from gobj.losses._inheritance import completed_from
-from gobj.losses.soft_confusion import SoftConfusion, soft_confusion
+from gobj.losses.soft_confusion import Counting, SoftConfusion, confusion_of, soft_confusion
 
 Average = Literal["macro", "micro", "none"]
 Metric = Callable[[SoftConfusion], Tensor]
-
-
-class Counting(TypedDict, total=False):
-    """Settings of :func:`soft_confusion`."""
-
-    amplification: Number
-    threshold: float
-    temperature: Number | None
-    weights: Number | None
-    class_dim: int | None
-    ignore_index: int
-    probabilities: bool
 
 
 class Options(Counting, total=False):
@@ -101,7 +89,7 @@ def metric_loss(
     check_number(function, "smoothing", smoothing, low=0, closed=True)
     known = average in ("macro", "micro", "none")
     require(known, function, "average", "be 'macro', 'micro' or 'none'", repr(average))
-    counts = soft_confusion(logits, labels, function=function, **counting)
+    counts = confusion_of(function, logits, labels, **counting)
     if average == "micro":
         counts = SoftConfusion(*(count.sum() for count in counts))
     if smoothing:

@@ -1,12 +1,13 @@
 """Soft confusion counts: the cells of the confusion matrix as smooth functions of the scores."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
 from gobj._checks import Number, check_labels, check_logits, check_number, kind, require
+from gobj.losses._inheritance import completed_from
 from gobj.losses._one_versus_rest import check_classes, memberships, one_versus_rest
 from gobj.losses._soft_counts import Step, soft_counts
 from gobj.losses._weighting import drop_weightless, element_weights, widen
@@ -21,7 +22,20 @@ class SoftConfusion(NamedTuple):
     true_negatives: Tensor
 
 
-def soft_confusion(
+class Counting(TypedDict, total=False):
+    """Settings of :func:`soft_confusion`."""
+
+    amplification: Number
+    threshold: float
+    temperature: Number | None
+    weights: Number | None
+    class_dim: int | None
+    ignore_index: int
+    probabilities: bool
+
+
+def confusion_of(
+    function: str,
     logits: Tensor,
     labels: Tensor,
     *,
@@ -32,8 +46,37 @@ def soft_confusion(
     class_dim: int | None = None,
     ignore_index: int = -100,
     probabilities: bool = False,
-    function: str = "soft_confusion",
 ) -> SoftConfusion:
+    """Count as :func:`soft_confusion`, with errors that begin with the name of the caller."""
+    check_logits(function, logits)
+    check_number(function, "threshold", threshold, low=0, high=1)
+    _check_steepness(function, "amplification", amplification)
+    scores = widen(logits)
+    if class_dim is None:
+        check_labels(function, logits, labels)
+        members, mass = labels.to(scores.dtype), element_weights(function, weights, scores)
+    else:
+        class_dim = check_classes(function, logits, labels, class_dim)
+        members, mass = memberships(
+            function, scores, labels, weights, class_dim=class_dim, ignore_index=ignore_index
+        )
+    scores, members = drop_weightless(scores, mass), drop_weightless(members, mass).detach()
+    if class_dim is not None and not probabilities:
+        scores = one_versus_rest(scores, class_dim)
+    centre = threshold
+    if temperature is not None:
+        _check_steepness(function, "temperature", temperature)
+        amplification, centre = 1 / temperature, math.log(threshold / (1 - threshold))
+        scores = torch.logit(scores, torch.finfo(scores.dtype).eps) if probabilities else scores
+    axes = tuple(dim for dim in range(scores.dim()) if dim != class_dim)
+    dims = axes[:1] if class_dim is None else axes
+    step = Step(centre, squashed=temperature is None and not probabilities, dims=dims)
+    mass = None if mass is None else mass.detach()
+    return SoftConfusion(*soft_counts(scores, members, mass, amplification, step))
+
+
+@completed_from(confusion_of)
+def soft_confusion(logits: Tensor, labels: Tensor, **counting: Unpack[Counting]) -> SoftConfusion:
     r"""Count true and false positives and negatives, softly enough to differentiate.
 
     An example with probability :math:`p` counts as called positive to the degree
@@ -70,7 +113,6 @@ def soft_confusion(
             by default every label stands for itself.
         ignore_index: Class index that is not counted.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
-        function: Name of the caller, with which the errors begin.
 
     Returns:
         The counts, shape ``[*labels]``, or ``[C]`` with a class dimension, in float32 or wider.
@@ -90,31 +132,7 @@ def soft_confusion(
         Han, Moniz and Chawla, `AnyLoss: Transforming Classification Metrics into Loss Functions
         <https://arxiv.org/abs/2405.14745>`_, KDD 2024.
     """
-    check_logits(function, logits)
-    check_number(function, "threshold", threshold, low=0, high=1)
-    _check_steepness(function, "amplification", amplification)
-    scores = widen(logits)
-    if class_dim is None:
-        check_labels(function, logits, labels)
-        members, mass = labels.to(scores.dtype), element_weights(function, weights, scores)
-    else:
-        class_dim = check_classes(function, logits, labels, class_dim)
-        members, mass = memberships(
-            function, scores, labels, weights, class_dim=class_dim, ignore_index=ignore_index
-        )
-    scores, members = drop_weightless(scores, mass), drop_weightless(members, mass).detach()
-    if class_dim is not None and not probabilities:
-        scores = one_versus_rest(scores, class_dim)
-    centre = threshold
-    if temperature is not None:
-        _check_steepness(function, "temperature", temperature)
-        amplification, centre = 1 / temperature, math.log(threshold / (1 - threshold))
-        scores = torch.logit(scores, torch.finfo(scores.dtype).eps) if probabilities else scores
-    axes = tuple(dim for dim in range(scores.dim()) if dim != class_dim)
-    dims = axes[:1] if class_dim is None else axes
-    step = Step(centre, squashed=temperature is None and not probabilities, dims=dims)
-    mass = None if mass is None else mass.detach()
-    return SoftConfusion(*soft_counts(scores, members, mass, amplification, step))
+    return confusion_of("soft_confusion", logits, labels, **counting)
 
 
 def _check_steepness(function: str, argument: str, value: Number) -> None:

@@ -9,21 +9,28 @@ measured; the exit code is 1 if a row falls short.
 
 import argparse
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 import gobj
+from benchmarks.areas import areas
+from benchmarks.comparing import (
+    HIDDEN,
+    LINEAR,
+    Line,
+    Scale,
+    Setting,
+    compared,
+    cross_entropy_scores,
+)
 from benchmarks.tables import mixture, table, thinned
 from gobj.study.goals import Goal, make_goal
-from gobj.study.measures import draw_curve, estimate, rates_at
+from gobj.study.measures import draw_curve, rates_at
 from gobj.study.splits import Part, Splits, split
-from gobj.study.training import cross_entropy_loss, score, train
+from gobj.study.training import score, train
 
-Setting = tuple[Literal["Adam", "SGD"], float]
-LINEAR: tuple[Setting, ...] = (("Adam", 0.05), ("Adam", 0.01), ("SGD", 0.3))
-HIDDEN: tuple[Setting, ...] = (("Adam", 0.005), ("Adam", 0.01), ("SGD", 0.3))
 NAMED = ("mlc_churn", "wa_churn", "credit_data", "lending_club", "Caravan", "digits")
 OTHERS = ("attrition", "breast_cancer", "Default", "OJ")
 PRECISION = {
@@ -33,23 +40,6 @@ PRECISION = {
     "attrition": 0.7,
     "Default": 0.7,
 }
-
-
-class Line(NamedTuple):
-    """What was measured for a row of the table, and whether its bound holds."""
-
-    row: str
-    what: str
-    measured: str
-    bound: str
-    holds: bool
-
-
-class Scale(NamedTuple):
-    """How large the runs are."""
-
-    seeds: int = 20
-    steps: int = 500
 
 
 class Fit(NamedTuple):
@@ -83,30 +73,6 @@ def fit(
     value, _ = goal.best(draw_curve(score(layers, splits.test.features), splits.test))
     seen = rates_at(state.threshold, score(layers, splits.train.features), splits.train)
     return Fit(goal.sign * value, seen[goal.objective.held])
-
-
-def cross_entropy_scores(splits: Splits, scale: Scale, *, hidden: bool = False) -> list[Tensor]:
-    """Train cross entropy in each of its settings; return the test logits."""
-    logits = []
-    for optimizer, lr in HIDDEN if hidden else LINEAR:
-        layers, _ = train(
-            splits.train,
-            cross_entropy_loss,
-            None,
-            hidden=(32,) if hidden else (),
-            steps=scale.steps,
-            optimizer=optimizer,
-            lr=lr,
-        )
-        logits.append(score(layers, splits.test.features))
-    return logits
-
-
-def compared(ours: Tensor, baseline: Tensor) -> tuple[str, float, float]:
-    """Describe two test values per seed; return the words, the mean gain and its error."""
-    gain = estimate(ours - baseline)
-    words = f"{baseline.mean():.3f} to {ours.mean():.3f}, {gain.mean:+.3f}+-{gain.error:.3f}"
-    return words, gain.mean, gain.error
 
 
 def best_cross_entropy(logits: list[Tensor], goal: Goal, test: Part) -> Tensor:
@@ -275,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="a part of the rows, by function name")
     options = parser.parse_args(arguments)
     scale, short = Scale(options.seeds, options.steps), 0
-    for part in (wins, rarity, toy, published, losses_and_tightness):
+    for part in (wins, rarity, toy, published, areas, losses_and_tightness):
         if options.only not in part.__name__:
             continue
         for line in part(scale):

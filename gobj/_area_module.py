@@ -34,7 +34,7 @@ class AreaLoss(StatefulLoss):
         problem: ProblemOfAnchors,
         span: tuple[str, Span],
         num_labels: int = 1,
-        num_anchors: int | Tensor = 7,
+        num_anchors: int | Tensor = 8,
         **options: Unpack[Options],
     ) -> None:
         """Make the state; see the class."""

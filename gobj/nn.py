@@ -2,8 +2,10 @@
 
 from typing import Unpack
 
+import torch
+
 from gobj._area_module import AreaLoss
-from gobj._checks import Number, require
+from gobj._checks import Number, check_number, require
 from gobj._module import DualLoss
 from gobj._stateful import Options, StatefulLoss
 from gobj.losses.binomial_deviance import BinomialDevianceLoss
@@ -127,8 +129,8 @@ class TPRFPRLoss(_ClassicalLoss):
 class AUCPRLoss(PrecisionRecallAUCLoss):
     """Alias in the style of earlier libraries, in the classical mode by default.
 
-    It is a :class:`PrecisionRecallAUCLoss` with 20 anchors whose range has two arguments; pass
-    ``dual_rate_factor=None`` for a dual rule instead.
+    It is a :class:`PrecisionRecallAUCLoss` with 20 anchors, :math:`k / 21` of the way through a
+    range that has two arguments; pass ``dual_rate_factor=None`` for a dual rule instead.
     """
 
     def __init__(
@@ -142,7 +144,9 @@ class AUCPRLoss(PrecisionRecallAUCLoss):
         """Make the state; see :class:`AreaLoss`."""
         options.setdefault("dual_rate_factor", 0.1)
         span = (precision_range_lower, precision_range_upper)
-        super().__init__(num_labels, num_anchors, span, **options)
+        check_number(type(self).__name__, "num_anchors", num_anchors, low=1, closed=True)
+        inside = torch.linspace(0, 1, num_anchors + 2)[1:-1]
+        super().__init__(num_labels, inside, span, **options)
 
 
 class AUCROCLoss(ROCAUCLoss):

@@ -89,7 +89,7 @@ POSITIVES = Counts(true_positives=1, false_negatives=1)
 NEGATIVES = Counts(false_positives=1, true_negatives=1)
 EVERYONE = Counts(1, 1, 1, 1)
 
-with_anchors = functools.partial(gobj.init_state, anchors=7)
+with_anchors = functools.partial(gobj.init_state, anchors=8)
 
 SPECS = {
     "recall_at_precision_loss": Spec(

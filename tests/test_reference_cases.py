@@ -175,7 +175,7 @@ def test_losses_of_elements_are_the_published_ones(name: str) -> None:
         assert_published(got, as_matrix(tensor(expected["loss"])).tolist())
 
 
-@pytest.mark.parametrize("name", [*CONSTRAINED, *of("bounds")])
+@pytest.mark.parametrize("name", [*CONSTRAINED, *of("bounds", "pr_auc")])
 def test_bounds_of_the_counts_are_the_published_ones(name: str) -> None:
     case = CASES[name]
     surrogate = SURROGATES[case["params"]["surrogate"]]

@@ -5,7 +5,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from gobj._checks import broadcasts, check_number, require
+from gobj._checks import broadcasts, require
 from gobj._state import AreaState, DualState, cast
 from gobj.duals._rule import DualRule
 from gobj.duals.frozen import FrozenDual
@@ -50,8 +50,8 @@ def init_state(
 
     Args:
         labels: Label shape: ``()`` for logits ``[n]``, ``(L,)`` for logits ``[n, L]``.
-        anchors: For the area under a curve, how many anchors it has, :math:`k / (K + 1)` of the
-            way through its range, or a tensor of places in (0, 1) that broadcasts to
+        anchors: For the area under a curve, how many anchors it has, in the middles of as many
+            equal parts of its range, or a tensor of places in (0, 1) that broadcasts to
             ``[*labels, anchors]``.
         rule: The dual rule that the state is for.
         device: Where the tensors live.
@@ -68,8 +68,8 @@ def init_state(
         >>> import gobj
         >>> gobj.init_state((3,)).threshold
         tensor([0., 0., 0.])
-        >>> gobj.init_state(anchors=3).anchors
-        tensor([0.2500, 0.5000, 0.7500])
+        >>> gobj.init_state(anchors=4).anchors
+        tensor([0.1250, 0.3750, 0.6250, 0.8750])
 
     References:
         The explicit state follows `optax <https://github.com/google-deepmind/optax>`_.
@@ -95,8 +95,9 @@ def _places(anchors: int | Tensor, like: Tensor) -> Tensor:
         requirement = f"be floating-point places that broadcast to {[*like.shape, 'anchors']}"
         require(fine, "init_state", "anchors", requirement, anchors)
         return anchors.to(like).expand(shape).clone()
-    check_number("init_state", "anchors", anchors, low=1, closed=True)
-    evenly = torch.arange(1, anchors + 1, dtype=like.dtype, device=like.device) / (anchors + 1)
+    fine = isinstance(anchors, int) and not isinstance(anchors, bool) and anchors > 0
+    require(fine, "init_state", "anchors", "be a whole number above 0, or a tensor", anchors)
+    evenly = (torch.arange(anchors, dtype=like.dtype, device=like.device) + 0.5) / anchors
     return evenly.expand(*like.shape, anchors).clone()
 
 

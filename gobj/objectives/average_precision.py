@@ -51,7 +51,7 @@ def average_precision_loss(
 
     A sum of :func:`gobj.precision_at_recall_loss` over anchors on recall. Each weighs as much as a
     false alarm costs the precision :math:`p_k` there, which is counted and held constant. Its cost
-    hardly grows with the number of anchors, and seven are enough.
+    hardly grows with the number of anchors, and eight are enough.
     """
     batch, span = (logits, labels, weights, label_priors), ("anchors", (0.0, 1.0))
     name = "average_precision_loss"
@@ -64,7 +64,7 @@ class AveragePrecisionLoss(AreaLoss):
     def __init__(
         self,
         num_labels: int = 1,
-        num_anchors: int | Tensor = 7,
+        num_anchors: int | Tensor = 8,
         **options: Unpack[Options],
     ) -> None:
         """Make the state."""

@@ -55,7 +55,7 @@ class PrecisionRecallAUCLoss(AreaLoss):
     def __init__(
         self,
         num_labels: int = 1,
-        num_anchors: int | Tensor = 7,
+        num_anchors: int | Tensor = 8,
         precision_range: Span = (0.0, 1.0),
         **options: Unpack[Options],
     ) -> None:

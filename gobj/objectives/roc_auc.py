@@ -77,7 +77,7 @@ class ROCAUCLoss(AreaLoss):
     def __init__(
         self,
         num_labels: int = 1,
-        num_anchors: int | Tensor = 7,
+        num_anchors: int | Tensor = 8,
         fpr_range: Span = (0.0, 1.0),
         tpr_range: Span = (0.0, 1.0),
         **options: Unpack[Options],

@@ -1,0 +1,61 @@
+"""How the work on many anchors is cut: into blocks of rows, and sums that ignore the order."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from gobj._attached import Terms
+
+FEWEST, MOST = 16384, 131072  # scores in a block, so that its temporaries stay in a cache
+COUNTABLE = 1 << 23  # cells that single precision can count, with halves
+LARGEST = 1 << 61  # integer that a sum may be
+
+
+def row_blocks(scores: Tensor) -> Iterator[slice]:
+    """Cut rows into blocks whose temporaries are small beside the scores."""
+    rows, columns = (max(size, 1) for size in scores.shape)
+    whole = scores.is_cuda or torch.compiler.is_compiling()
+    size = min(max(scores.numel() // 12, FEWEST), MOST)
+    step = rows if whole else max(size // columns, 1)
+    for start in range(0, rows, step):
+        yield slice(start, start + step)
+
+
+def by_rows(terms: Terms, scores: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute value and slope block by block; the first of the others has the scores' shape."""
+    sides, *constants = others
+    blocks = list(row_blocks(scores))
+    if len(blocks) == 1:
+        return terms(scores, sides, *constants)
+    wholes: tuple[Tensor, ...] = ()
+    for rows in blocks:
+        parts = terms(scores[rows], sides[rows], *constants)
+        wholes = wholes or tuple(part.new_empty(scores.shape) for part in parts)
+        for whole, part in zip(wholes, parts, strict=True):
+            whole[rows] = part
+    value, slope = wholes
+    return value, slope
+
+
+def label_blocks(labels: int, width: int) -> list[slice]:
+    """Cut labels into blocks whose rows, each so wide, single precision can count through."""
+    step = max(COUNTABLE // width, 1)
+    return [slice(start, start + step) for start in range(0, max(labels, 1), step)]
+
+
+def fixed_point(total: Tensor, largest: int = LARGEST) -> Tensor:
+    """Return the power of two that makes a total at most the largest integer, or half of it.
+
+    Integers add up to the same in any order, on any device.
+    """
+    tiny = torch.finfo(total.dtype).tiny
+    return torch.exp2((largest / total.double().clamp(min=tiny)).log2().floor()).to(total.dtype)
+
+
+def add_up(sums: Tensor | None, places: Tensor, integers: Tensor, bins: int) -> Tensor:
+    """Add integers to sums in bins, which are zero to begin with and then used up."""
+    if sums is None:
+        zeros = torch.zeros(bins, dtype=integers.dtype, device=places.device)
+        return zeros.index_add(0, places, integers)
+    return sums.index_add_(0, places, integers)

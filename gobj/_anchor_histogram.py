@@ -1,0 +1,100 @@
+"""The scores of a batch on the grid of its anchors, and what anchors read from there."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gobj._anchor_blocks import add_up, fixed_point, row_blocks
+from gobj._anchor_counts import Examples
+from gobj._anchor_fields import Smooth, half_bends, slopes
+from gobj._anchor_grid import AnchorGrid
+
+HALF = 31  # bits
+NARROWEST = 2.0  # cells, to which a narrower window is widened
+
+
+class Histogram(NamedTuple):
+    """Mass in each cell, and what of it falls to the node above: ``[labels, 2, nodes]``.
+
+    Row 0 is for negatives and row 1 for positives.
+    """
+
+    grid: AnchorGrid
+    mass: Tensor
+    upper: Tensor
+
+    def charges(self) -> Tensor:
+        """Split the mass of each cell between the nodes next to it."""
+        return self.mass - self.upper + functional.pad(self.upper, (1, -1))
+
+    def pulls(
+        self, thresholds: Tensor, surrogate: Smooth, ladder: tuple[list[float], Tensor]
+    ) -> Tensor:
+        """Sum the slopes of a surrogate of the margin, sign reversed, ``[labels, 2, anchors]``."""
+        # seen from a threshold, the cost of a positive falls to the left
+        around = self.grid.nodes // 2  # room, so that what is near one end has no effect at another
+        charges = functional.pad(self.charges().flip(1), (around, around))
+        bends = half_bends(charges, ladder, surrogate, splines=False)
+        rise = slopes(bends)
+        cell, place = _cells(self.grid.positions(thresholds) + around)
+        left, bend = _read(rise, cell), _read(bends, cell)
+        climb = left + place * (2 * bend + place * (_read(bends, cell + 1) - bend))
+        return climb.flip(1).abs() / self.grid.spacing.view(-1, 1, 1)
+
+    def windows(self, thresholds: Tensor, spread: Tensor) -> Tensor:
+        """Sum triangles around the thresholds, ``spread - |distance|`` where that is positive."""
+        spacing = self.grid.spacing.double().unsqueeze(1)
+        wanted = spread.double().unsqueeze(1) / spacing
+        wide = wanted.clamp(min=NARROWEST)
+        middle = self.grid.positions(thresholds)
+        reads = [self._below(middle + by) for by in (-wide, 0, wide)]
+        window = reads[0] - 2 * reads[1] + reads[2]
+        return window * (spacing * (wanted / wide).square()).unsqueeze(1)
+
+    def _below(self, positions: Tensor) -> Tensor:
+        """Sum the distances to all scores below positions ``[labels, m]``, in cells."""
+        mass = self.mass.cumsum(-1)
+        before = functional.pad(mass, (1, 0))
+        distance = functional.pad((before[..., :-1] + self.mass - self.upper).cumsum(-1), (1, 0))
+        cell, place = _cells(positions.clamp(0, self.grid.nodes - 1))
+        start, end = _read(distance, cell), _read(distance, cell + 1)
+        rise, steeper = _read(before, cell), _read(before, cell + 1)
+        bend = 3 * (end - start) - 2 * rise - steeper
+        turn = rise + steeper - 2 * (end - start)
+        return start + place * (rise + place * (bend + place * turn))
+
+
+def _cells(positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cells of positions ``[labels, m]`` and the places in them, for both rows."""
+    positions = positions.unsqueeze(1)
+    cell = positions.floor()
+    return cell.long().expand(-1, 2, -1), positions - cell
+
+
+def _read(values: Tensor, cell: Tensor) -> Tensor:
+    return values.gather(-1, cell)
+
+
+def histogram(grid: AnchorGrid, examples: Examples) -> Histogram:
+    """Sum weights, and what of them falls to the node above, as the halves of one integer each.
+
+    Where something is missing, the label is NaN.
+    """
+    scores, sides, weights = examples
+    bins, sums = 2 * grid.nodes * scores.shape[1], None
+    total = scores.new_full((), max(len(scores), 1))
+    total = total if weights is None else weights.expand_as(scores).sum(0)
+    scale = fixed_point(total, 1 << HALF)
+    for rows in row_blocks(scores):
+        cell, place = grid.locate(scores[rows], sides[rows])
+        mass = scale if weights is None else weights[rows] * scale
+        upper = functional.hardtanh_(place, 0, 1).mul_(mass).long().add_(mass.long() << HALF)
+        sums = add_up(sums, cell, upper.view(-1), bins)
+    assert sums is not None
+    sums = sums.view(-1, 2, grid.nodes)
+    missing = torch.where(sums[:, 1, -1] != 0, torch.nan, 0.0).view(-1, 1, 1)
+    each = scale.double().expand(len(sums)).view(-1, 1, 1)
+    mass, upper = (sums >> HALF) / each, (sums & ((1 << HALF) - 1)) / each
+    return Histogram(grid, mass + missing, upper)

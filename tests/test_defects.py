@@ -73,7 +73,7 @@ def test_the_users_optimiser_never_moves_the_multiplier(optimizer: Any) -> None:
 
 @row(1)
 def test_the_classical_mode_says_that_adam_ignores_its_factor() -> None:
-    text = gobj.nn.DualLoss.__doc__ or ""
+    text = gobj.nn.StatefulLoss.__doc__ or ""
     assert "to Adam it does nothing" in " ".join(text.split())
     paths = []
     for factor in (0.01, 1.0):

@@ -183,3 +183,14 @@ def test_a_surrogate_of_ones_own_serves_a_loss() -> None:
     value = gobj.lagrangian(scores, labels, gobj.tpr_at_fpr(0.1), 2.0, 0.0, surrogate=Exponential())
     expected = math.exp(-1) / 2 + 2 * (math.exp(-1) / 2 - 0.1 / 2)
     assert value.item() == pytest.approx(expected)
+
+
+@each_smooth
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_compiler_finds_finite_derivatives_at_extreme_margins(
+    name: str, dtype: torch.dtype
+) -> None:
+    margins = torch.tensor([-1e4, -750.0, -90.0, 90.0, 750.0, 1e4], dtype=dtype)
+    surrogate = SURROGATES[name][0]
+    own = gradient(lambda m: surrogate.terms(m)[0].sum(), margins)  # what is traced under vmap
+    torch.testing.assert_close(own, surrogate.terms(margins)[1])

@@ -1,8 +1,9 @@
-"""Time every loss beside binary cross entropy: ``python -m benchmarks.speed``.
+"""Time every loss beside torch's own: ``python -m benchmarks.speed``.
 
-Forward and backward are interleaved with ``binary_cross_entropy_with_logits`` in one process, and
-what is printed is the ratio of the medians, eager to eager and compiled to compiled, with the peak
-of the memory that a call takes in multiples of the logits.
+Forward and backward are interleaved with torch's loss of such inputs in one process, which is
+``binary_cross_entropy_with_logits`` for all but the losses of classes. What is printed is the ratio
+of the medians, eager to eager and compiled to compiled, with the peak of the memory that a call
+takes in multiples of the logits.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import gobj
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 SHAPES = ((65536,), (1_000_000,), (4096, 256), (512, 1000))
+CLASSES, EMBEDDINGS = (65536, 100), (1024, 64)
 RULES = {"implicit": gobj.ImplicitMultiplier(), "ascent": gobj.DualAscent()}
 
 
@@ -42,10 +44,34 @@ def _without_state(
     return call(*batch, state)[0]
 
 
+def stateless_losses() -> Iterator[tuple[str, Loss, Loss, tuple[int, ...]]]:
+    """Yield every public loss without a state, torch's own beside it, and the shape of inputs."""
+    bce = functional.binary_cross_entropy_with_logits
+    for name, function in vars(gobj).items():
+        parameters = inspect.signature(function).parameters if name.endswith("_loss") else {}
+        required = [p for p in parameters.values() if p.default is p.empty]
+        if len(required) != 2:  # scores and labels alone: no state and no metric of the user's
+            continue
+        if name == "poly1_cross_entropy_loss":
+            yield name, function, functional.cross_entropy, CLASSES
+        elif name == "binomial_deviance_loss":
+            yield name, function, _bce_of_pairs, EMBEDDINGS
+        else:
+            yield from ((name, function, bce, shape) for shape in SHAPES[:2])
+
+
+def _bce_of_pairs(embeddings: Tensor, labels: Tensor) -> Tensor:
+    same = labels.unsqueeze(1) == labels
+    similarity = embeddings @ embeddings.mT
+    return functional.binary_cross_entropy_with_logits(similarity, same.to(similarity.dtype))
+
+
 def batch_of(shape: tuple[int, ...], positives: float = 0.05) -> tuple[Tensor, Tensor]:
     """Draw logits that take a gradient, and labels."""
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(shape, generator=draw).requires_grad_()
+    if shape in (CLASSES, EMBEDDINGS):
+        return logits, torch.randint(shape[1], shape[:1], generator=draw)
     return logits, (torch.rand(shape, generator=draw) < positives).to(logits.dtype)
 
 
@@ -75,6 +101,22 @@ def peak_memory(loss: Loss, batch: tuple[Tensor, Tensor]) -> float:
     return peak / batch[0].nbytes
 
 
+def report(
+    losses: dict[str, Loss], batch: tuple[Tensor, Tensor], repeats: int, *, compiled: bool
+) -> None:
+    """Print a line for each loss, with its times relative to those of the first."""
+    ways = [timed(losses, batch, repeats)]
+    if compiled:
+        torch._dynamo.reset()
+        fused = {name: torch.compile(loss, fullgraph=True) for name, loss in losses.items()}
+        ways.append(timed(fused, batch, repeats))
+    first = next(iter(losses))
+    for name, loss in losses.items():
+        ratios = "".join(f"{seconds[name] / seconds[first]:10.2f}" for seconds in ways)
+        shape = str(tuple(batch[0].shape))
+        print(f"{name:40}{shape:>16}{ratios:20}{peak_memory(loss, batch):8.1f}", flush=True)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -82,28 +124,18 @@ def main() -> None:
     parser.add_argument("--only", default="", help="losses whose name holds this")
     parser.add_argument("--eager", action="store_true", help="leave out the compiled losses")
     options = parser.parse_args()
-    print(f"{'loss':40}{'shape':>16}{'eager':>8}{'compiled':>10}{'memory':>8}")
+    print(f"{'loss':40}{'shape':>16}{'eager':>10}{'compiled':>10}{'memory':>8}")
     for shape in SHAPES:
-        batch = batch_of(shape)
         bce: Loss = functional.binary_cross_entropy_with_logits
-        losses = {"bce": bce} | {
-            name: loss
-            for name, loss in constrained_losses(torch.Size(shape[1:]))
-            if options.only in name
-        }
-        eager = timed(losses, batch, options.repeats)
-        compiled = {}
-        if not options.eager:
-            torch._dynamo.reset()
-            fused = {name: torch.compile(loss, fullgraph=True) for name, loss in losses.items()}
-            compiled = timed(fused, batch, options.repeats)
-        for name, loss in losses.items():
-            ratio = f"{compiled[name] / compiled['bce']:.2f}" if compiled else "-"
-            memory = peak_memory(loss, batch)
-            print(
-                f"{name:40}{shape!s:>16}{eager[name] / eager['bce']:8.2f}{ratio:>10}{memory:8.1f}",
-                flush=True,
-            )
+        every = constrained_losses(torch.Size(shape[1:]))
+        chosen = {name: loss for name, loss in every if options.only in name}
+        if chosen:
+            losses = {"bce": bce} | chosen
+            report(losses, batch_of(shape), options.repeats, compiled=not options.eager)
+    for name, loss, own, inputs in stateless_losses():
+        if options.only in name:
+            losses = {"own": own, name: loss}
+            report(losses, batch_of(inputs), options.repeats, compiled=not options.eager)
 
 
 if __name__ == "__main__":

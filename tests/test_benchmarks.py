@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+import gobj
 from benchmarks import quality, speed
 
 
@@ -35,3 +36,16 @@ def test_speed_times_every_loss_in_turn_and_leaves_no_gradient() -> None:
     assert len(losses) == 13
     assert all(value > 0 for value in seconds.values())
     assert batch[0].grad is None
+
+
+def test_speed_puts_every_stateless_loss_beside_one_of_torch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = [name for name, *_ in speed.stateless_losses()]
+    assert {"poly1_cross_entropy_loss", "f_beta_loss", "binomial_deviance_loss"} <= set(names)
+    losses = {"own": functional.cross_entropy, "poly1": gobj.poly1_cross_entropy_loss}
+    batch = torch.randn(8, 3, requires_grad=True), torch.arange(8) % 3
+    speed.report(losses, batch, repeats=1, compiled=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["own", "poly1"]
+    assert lines[0].split()[-2] == "1.00"

@@ -17,6 +17,7 @@ from torch.nn import functional
 from gobj._checks import Number
 
 Counts = tuple[Tensor, Tensor, Tensor, Tensor]
+BLOCK = 2**16
 
 
 class Step(NamedTuple):
@@ -88,11 +89,44 @@ class _Saved(FunctionCtx):
     step: Step
 
 
-class _Counts(torch.autograd.Function):
-    """The counts, and the slopes ``dA/dz / amplification`` of positives and of negatives.
+def _count(
+    amplification: Number,
+    step: Step,
+    scores: Tensor,
+    labels: Tensor,
+    weights: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """Return the counts of a block, and the slopes times the weights."""
+    # In place where the result is sure to carry every batch dimension of a vmap; what is not
+    # needed any more is let go, for in fresh memory an operation takes several times as long.
+    if step.squashed:
+        x, slope = _halves(_bound(scores))
+        slope.mul_(x)
+        x.sub_(step.centre).mul_(amplification)
+        small = not isinstance(amplification, Tensor) and amplification < 80
+        called, passed = _halves(x if small else _bound(x))
+        slope.mul_(passed)
+        del x
+    else:
+        called, passed = _halves(_bound((scores - step.centre).mul_(amplification)))
+        slope = passed.clone()
+    if weights is not None:
+        called, passed = called * weights, passed * weights
+    side = labels * passed
+    fn = side.sum(step.dims)
+    tn = side.sub_(passed).sum(step.dims).abs()
+    del side, passed
+    slope = slope.mul_(called) if weights is None else slope * called
+    side = labels * called
+    tp = side.sum(step.dims)
+    fp = side.sub_(called).sum(step.dims).abs()
+    return tp, fp, fn, tn, slope
 
-    The slopes are outputs so that the gradient, which is made of them, is differentiable again. The
-    two sides are kept apart because their gradients may differ by many orders of magnitude.
+
+class _Counts(torch.autograd.Function):
+    """The counts, and the slopes ``dA/dz / amplification`` times the weights.
+
+    The slopes are an output so that the gradient, which is made of them, is differentiable again.
     """
 
     generate_vmap_rule = True
@@ -101,29 +135,17 @@ class _Counts(torch.autograd.Function):
     def forward(
         scores: Tensor, labels: Tensor, weights: Tensor | None, amplification: Number, step: Step
     ) -> tuple[Tensor, ...]:
-        # In place where the result is sure to carry every batch dimension of a vmap; what is not
-        # needed any more is let go, for in fresh memory an operation takes several times as long.
-        if step.squashed:
-            x, slope = _halves(_bound(scores))
-            slope.mul_(x)
-            x.sub_(step.centre).mul_(amplification)
-            small = not isinstance(amplification, Tensor) and amplification < 80
-            called, passed = _halves(x if small else _bound(x))
-            slope.mul_(passed)
-            del x
-        else:
-            called, passed = _halves(_bound((scores - step.centre).mul_(amplification)))
-            slope = passed
+        inputs = [scores, labels]
         if weights is not None:
-            called, passed = called * weights, passed * weights
-        side = labels * passed
-        fn = side.sum(step.dims)
-        tn = side.sub_(passed).sum(step.dims).abs()
-        del side, passed
-        positive = labels * called
-        negative = called - positive
-        tp, fp = positive.sum(step.dims), negative.sum(step.dims)
-        return tp, fp, fn, tn, positive.mul_(slope), negative.mul_(slope)
+            inputs.append(weights.expand(len(scores), *weights.shape[1:]))
+        blocked = 0 in step.dims and scores.numel() > BLOCK  # what is computed stays in the cache
+        size = max(1, BLOCK * len(scores) // scores.numel() if blocked else len(scores))
+        blocks = zip(*(torch.split(tensor, size) for tensor in inputs), strict=True)
+        counts = [_count(amplification, step, *block) for block in blocks]
+        if len(counts) == 1:
+            return counts[0]
+        *sums, slopes = zip(*counts, strict=True)
+        return *(torch.stack(parts).sum(0) for parts in sums), torch.cat(slopes)
 
     @staticmethod
     def setup_context(
@@ -131,33 +153,36 @@ class _Counts(torch.autograd.Function):
         inputs: tuple[Tensor, Tensor, Tensor | None, Number, Step],
         output: tuple[Tensor, ...],
     ) -> None:
-        scores, _, _, ctx.amplification, ctx.step = inputs
+        scores, labels, _, ctx.amplification, ctx.step = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(scores, *output[4:])
-        ctx.save_for_forward(scores, *output[4:])
+        ctx.save_for_backward(scores, labels, output[4])
+        ctx.save_for_forward(scores, labels, output[4])
 
     @staticmethod
     def backward(ctx: _Saved, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        scores, positive, negative = ctx.saved_tensors
+        scores, labels, slope = ctx.saved_tensors
         kept = [size for dim, size in enumerate(scores.shape) if dim not in ctx.step.dims]
         tp, fp, fn, tn = [scores.new_zeros(kept) if g is None else g for g in gradients[:4]]
         of_positive, of_negative = (tp - fn) * ctx.amplification, (fp - tn) * ctx.amplification
         for dim in ctx.step.dims:
             of_positive, of_negative = of_positive.unsqueeze(dim), of_negative.unsqueeze(dim)
-        through = (of_positive * positive).add_(of_negative * negative)
-        for gradient, slope in zip(gradients[4:], (positive, negative), strict=True):
-            if gradient is not None:
-                bend = slope * _slope_ratio(scores, ctx.amplification, ctx.step)
-                through = through + gradient * bend
+        # not a difference of the two, whose sizes may be orders of magnitude apart
+        through = (labels * of_positive + (1 - labels) * of_negative) * slope
+        if gradients[4] is not None:
+            through = through + gradients[4] * slope * _slope_ratio(
+                scores, ctx.amplification, ctx.step
+            )
         return through, None, None, None, None
 
     @staticmethod
     def jvp(ctx: _Saved, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:
-        scores, positive, negative = ctx.saved_tensors
-        scaled = tangent * ctx.amplification
-        tp, fp = (positive * scaled).sum(ctx.step.dims), (negative * scaled).sum(ctx.step.dims)
-        bend = tangent * _slope_ratio(scores, ctx.amplification, ctx.step)
-        return tp, fp, -tp, -fp, positive * bend, negative * bend
+        scores, labels, slope = ctx.saved_tensors
+        moved = slope * tangent
+        called = moved * ctx.amplification
+        tp = (labels * called).sum(ctx.step.dims)
+        fp = (called - labels * called).sum(ctx.step.dims)
+        bend = moved * _slope_ratio(scores, ctx.amplification, ctx.step)
+        return tp, fp, -tp, -fp, bend
 
 
 # Applying a function binds its arguments to a signature, which is slow to work out each time.

@@ -22,6 +22,7 @@ import gobj
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 SHAPES = ((65536,), (1_000_000,), (4096, 256), (512, 1000))
+ANCHORS = 20
 CLASSES, EMBEDDINGS = (65536, 100), (1024, 64)
 RULES = {"implicit": gobj.ImplicitMultiplier(), "ascent": gobj.DualAscent()}
 
@@ -29,12 +30,14 @@ RULES = {"implicit": gobj.ImplicitMultiplier(), "ascent": gobj.DualAscent()}
 def constrained_losses(labels: torch.Size) -> Iterator[tuple[str, Loss]]:
     """Yield every public loss with a state, under both moving rules."""
     for name, function in vars(gobj).items():
-        if not name.endswith("_loss") or "state" not in inspect.signature(function).parameters:
+        parameters = inspect.signature(function).parameters if name.endswith("_loss") else {}
+        if "state" not in parameters:
             continue
-        target = list(inspect.signature(function).parameters)[3]
+        targets = [key for key, p in parameters.items() if p.default is p.empty][3:]
         for rule_name, rule in RULES.items():
-            state = gobj.init_state(tuple(labels), rule=rule)
-            call = partial(function, rule=rule, **{target: 0.3})
+            anchors = None if targets else ANCHORS  # an area has anchors in place of a target
+            state = gobj.init_state(tuple(labels), rule=rule, anchors=anchors)
+            call = partial(function, rule=rule, **dict.fromkeys(targets, 0.3))
             yield f"{name} {rule_name}", partial(_without_state, call, state)
 
 

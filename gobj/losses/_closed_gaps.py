@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gobj._blocks import blocks
+
 SAMPLE = 512
-BLOCK = 2**17
 
 
 class Parts(NamedTuple):
@@ -70,12 +71,6 @@ def close_gaps(scores: Tensor, reach: float, count: int) -> ClosedGaps:
     by_part = by_part.scatter_reduce(1, order - taken, removed, "amin")
     length = count * width - removed[:, -1:]
     return ClosedGaps(parts, low.unsqueeze(1) + removed, length, by_part)
-
-
-def blocks(values: Tensor) -> tuple[Tensor, ...]:
-    """Split values ``[n, labels]`` so that what is made of a block stays in the cache."""
-    compiling = torch.compiler.is_compiling()  # the compiler goes through memory once anyway
-    return (values,) if compiling else torch.split(values, max(1, BLOCK // values.shape[1]))
 
 
 def in_rows(index: Tensor, size: int) -> Tensor:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gobj._blocks import blocks
 from gobj._splines import spline_spectrum
 from gobj._surrogates import GeneralizedCrossEntropy, Surrogate
-from gobj.losses._closed_gaps import blocks, close_gaps, in_rows
+from gobj.losses._closed_gaps import close_gaps, in_rows
 from gobj.losses._spline_grid import Points, polynomials, spread
 from gobj.losses._weighting import nonzero_or_one
 

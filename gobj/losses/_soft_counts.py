@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+from gobj._blocks import blocks
 from gobj._checks import Number
 
 Counts = tuple[Tensor, Tensor, Tensor, Tensor]
-BLOCK = 2**16
 
 
 class Step(NamedTuple):
@@ -137,11 +137,10 @@ class _Counts(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         inputs = [scores, labels]
         if weights is not None:
-            inputs.append(weights.expand(len(scores), *weights.shape[1:]))
-        blocked = 0 in step.dims and scores.numel() > BLOCK  # what is computed stays in the cache
-        size = max(1, BLOCK * len(scores) // scores.numel() if blocked else len(scores))
-        blocks = zip(*(torch.split(tensor, size) for tensor in inputs), strict=True)
-        counts = [_count(amplification, step, *block) for block in blocks]
+            inputs.append(weights.expand(scores.shape))
+        summed = 0 in step.dims
+        cut = [blocks(tensor) if summed else (tensor,) for tensor in inputs]
+        counts = [_count(amplification, step, *block) for block in zip(*cut, strict=True)]
         if len(counts) == 1:
             return counts[0]
         *sums, slopes = zip(*counts, strict=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gobj._blocks import blocks
 from gobj.metrics._curve import Curve, draw, ratio
 from gobj.metrics._examples import Examples
 
@@ -48,22 +49,26 @@ class ScoreGrid(NamedTuple):
         scores, labels, weights, _ = examples
         if scores.shape[0] == 0:
             return self
-        squashed = scores.abs().log1p_().copysign_(scores)
-        mass, squares = self.low.new_ones(()), labels.sum(0)
+        mass, squares = self.low.new_ones(()).expand_as(scores), labels.sum(0)
         if weights is not None:
-            mass = weights.expand_as(scores).movedim(0, -1)
-            squares = (weights.square() * labels).sum(0)
-        squashed_or = examples._replace(scores=squashed).scores_or
-        low, high = squashed_or(math.inf).amin(0), squashed_or(-math.inf).amax(0)
+            mass, squares = weights.expand_as(scores), (weights.square() * labels).sum(0)
+        low = _squashed(examples.scores_or(math.inf).amin(0))
+        high = _squashed(examples.scores_or(-math.inf).amax(0))
         wide = self._widen(low + 0 * squares, high)  # NaN where a label is
-        cells, dtype = self.weights.shape[-1], scores.dtype
-        cell = (squashed * -wide.scale.to(dtype)).floor_().add_(wide.top.to(dtype))
-        cell = functional.hardtanh_(cell, 0, cells - 1).add_(labels, alpha=cells).nan_to_num_()
-        index = cell.int().movedim(0, -1).contiguous()
         flat = wide.weights.flatten(-2)
-        flat = flat.scatter_add_(-1, index, mass.to(flat.dtype).expand_as(index))
+        for block in zip(blocks(scores), blocks(labels), blocks(mass), strict=True):
+            flat = wide._count(flat, *block)
         squares = self.squares + squares.to(flat.dtype)
         return wide._replace(weights=flat.view_as(wide.weights), squares=squares)
+
+    def _count(self, counts: Tensor, scores: Tensor, labels: Tensor, mass: Tensor) -> Tensor:
+        """Add scores within the range to counts ``[*labels, 2 * cells]``, which are used up."""
+        cells, dtype = self.weights.shape[-1], scores.dtype
+        cell = (_squashed(scores) * -self.scale.to(dtype)).floor_().add_(self.top.to(dtype))
+        cell = functional.hardtanh_(cell, 0, cells - 1).add_(labels, alpha=cells).nan_to_num_()
+        index = cell.int().movedim(0, -1).contiguous()
+        added = mass.to(counts.dtype).movedim(0, -1).contiguous()
+        return counts.scatter_add_(-1, index, added)
 
     def merge(self, other: "ScoreGrid") -> "ScoreGrid":
         """Bring two grids to their common range and add them."""
@@ -120,6 +125,11 @@ def empty_grid(shape: Sequence[int], cells: int, like: Tensor) -> ScoreGrid:
     low, squares = like.new_full(shape, math.inf), like.new_zeros(shape)
     scale, top = (edge.to(low.dtype) for edge in _edges(low, -low, cells))
     return ScoreGrid(low, -low, scale, top, like.new_zeros(*shape, 2, cells), squares)
+
+
+def _squashed(scores: Tensor) -> Tensor:
+    """Return ``sign(x) log(1 + |x|)``."""
+    return scores.abs().log1p_().mul_(scores.sign())
 
 
 def _edges(low: Tensor, high: Tensor, cells: int) -> tuple[Tensor, Tensor]:

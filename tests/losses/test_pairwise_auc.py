@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import grad, jacfwd, jacrev, vmap
 
 import gobj
-from gobj.losses import _closed_gaps
+from gobj import _blocks
 from gobj.losses._kernel_grid import MANY_SCORES, Kernel
 from gobj.losses._kernel_sums import kernel_potentials, kernel_totals
 from gobj.losses.pairwise_auc import PairwiseROCAUCLoss, pairwise_roc_auc_loss
@@ -295,7 +295,7 @@ def test_blocks_of_examples_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -
         return loss.detach(), torch.autograd.grad(loss, leaf)[0]
 
     whole = terms()
-    monkeypatch.setattr(_closed_gaps, "BLOCK", 64)
+    monkeypatch.setattr(_blocks, "BLOCK", 64)
     torch.testing.assert_close(terms(), whole, rtol=1e-14, atol=1e-16)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import grad, hessian, jacrev, vmap
 
-from gobj.losses import _soft_counts
+from gobj import _blocks
 from gobj.losses.soft_confusion import annealed_amplification, soft_confusion
 from tests.oracles import count
 
@@ -459,7 +459,7 @@ def test_blocks_of_examples_add_up(
         return counts.detach(), torch.autograd.grad(counts.square().sum(), leaf)[0]
 
     whole = terms()
-    monkeypatch.setattr(_soft_counts, "BLOCK", 15)
+    monkeypatch.setattr(_blocks, "BLOCK", 15)
     torch.testing.assert_close(terms(), whole)
 
 

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
+from gobj import _blocks
 from gobj.metrics import ScoreGrid, curve_compute, curve_init, curve_merge, curve_update
 
 SCORES = st.lists(
@@ -150,3 +151,16 @@ def test_order_within_a_cell_is_averaged_over() -> None:
     got = curve_compute(beside)["average_precision"]
     expected = curve_compute(exact)["average_precision"].mean()
     torch.testing.assert_close(got, expected, rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_blocks_of_examples_add_up(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, labels = torch.randn(50, 3), torch.rand(50, 3) < 0.4
+    weights = torch.rand(50) if weighted else None
+
+    def counted() -> list[Tensor]:
+        return [*curve_update(curve_init((3,), cells=64), scores, labels, weights=weights)]
+
+    whole = counted()
+    monkeypatch.setattr(_blocks, "BLOCK", 21)
+    torch.testing.assert_close(counted(), whole)

@@ -1,6 +1,6 @@
 """How the work on many anchors is cut: into blocks of rows, and sums that ignore the order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -34,8 +34,25 @@ def by_rows(terms: Terms, scores: Tensor, *others: Tensor) -> tuple[Tensor, Tens
         wholes = wholes or tuple(part.new_empty(scores.shape) for part in parts)
         for whole, part in zip(wholes, parts, strict=True):
             whole[rows] = part
+        del parts, part
     value, slope = wholes
     return value, slope
+
+
+@torch.library.custom_op("gobj::settled", mutates_args=())
+def _settled(values: list[Tensor]) -> list[Tensor]:
+    return [value.clone() for value in values]
+
+
+@_settled.register_fake
+def _(values: list[Tensor]) -> list[Tensor]:
+    return [torch.empty_like(value) for value in values]
+
+
+def settled(values: Iterable[Tensor]) -> list[Tensor]:
+    """Keep the compiler from computing for each example what it can for each label."""
+    compiling = torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active()
+    return _settled([x.contiguous() for x in values]) if compiling else list(values)
 
 
 def label_blocks(labels: int, width: int) -> list[slice]:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gobj._anchor_blocks import settled
+
 EDGE = 4  # nodes on either side that a spline at the outermost threshold may touch
 STEPS, DOUBLINGS = 3, 4  # spacings for each doubling of the finest, and doublings
 FURTHEST = 1e18  # an infinite score counts as this many cells away, so that products stay finite
@@ -88,4 +90,4 @@ def lay_grid(
     first = ((low + high) / (2 * spacing)).floor() - nodes // 2
     start = 2 * nodes * torch.arange(len(first), dtype=first.dtype, device=first.device)
     last = first + (nodes - 2)
-    return AnchorGrid(nodes, spacing, 1 / spacing, first, last, start), rung
+    return AnchorGrid(nodes, *settled((spacing, 1 / spacing, first, last, start))), rung

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gobj._anchor_blocks import settled
+
 
 class AnchorRanks(NamedTuple):
     """Thresholds in order, two rows of ``width`` per label, 0 for negatives and 1 for positives.
@@ -48,7 +50,7 @@ def rank_anchors(thresholds: Tensor) -> tuple[AnchorRanks, Tensor]:
     both = ordered.unsqueeze(1).expand(-1, 2, -1).reshape(-1)
     start = torch.full_like(thresholds[:, 0], width / 2)
     start = start + 2 * width * torch.arange(len(start), device=start.device)
-    return AnchorRanks(width, both, quarters, start), order
+    return AnchorRanks(width, *settled((both, quarters, start))), order
 
 
 def above_and_below(bins: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gobj._anchor_blocks import by_rows, label_blocks
+from gobj._anchor_blocks import by_rows, label_blocks, settled
 from gobj._anchor_fields import Smooth, cubics, half_bends, reach_of, spread_anchors
 from gobj._anchor_grid import FURTHEST, AnchorGrid, lay_grid, spacings
 from gobj._anchor_pieces import Kinked, pieces_of
@@ -78,6 +78,7 @@ def _costs(
         if isinstance(surrogate, Smooth):
             grid, tables = _cubics(thresholds, coefficients, surrogate)
             terms, constants = partial(_of_cells, grid.nodes), [*grid[1:], *tables]
+    constants = settled(constants)
     known = by_rows(terms, evaluation_point(scores), sides, *constants)
     return attached(scores, known, terms, sides, *constants)
 

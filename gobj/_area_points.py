@@ -1,52 +1,36 @@
 """A batch at many thresholds per label, the anchors of an area."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
 
 import torch
 from torch import Tensor
 
-from gobj._attached import attached, evaluation_point
-from gobj._batch import per_class
+from gobj._anchored_costs import anchored_costs
+from gobj._anchored_sums import AnchoredSums, anchored_sums
+from gobj._attached import evaluation_point
+from gobj._batch import Batch
+from gobj._blend import Blend
 from gobj._checks import Number
 from gobj._forms import LinearForm, Rates
 from gobj._points import FURTHEST, OperatingPoints, Seen
-from gobj._surrogates import Surrogate, cross_entropy
-
-
-@dataclass(frozen=True)
-class AnchorBlend:
-    """The mean over anchors of a surrogate with a weight per class, and cross entropy at 0."""
-
-    surrogate: Surrogate
-
-    def terms(
-        self,
-        scores: Tensor,
-        sides: Tensor,
-        threshold: Tensor,
-        positives: Tensor,
-        negatives: Tensor,
-        *rest: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Compute value and slope; thresholds and the weights of classes are ``[*points]``."""
-        anchors = threshold.shape[-1]
-        columns = (x.expand(threshold.shape).unbind(-1) for x in (threshold, positives, negatives))
-        value, slope = torch.zeros_like(scores), torch.zeros_like(scores)
-        for at, of_positives, of_negatives in zip(*columns, strict=True):
-            weights = per_class(sides, of_positives / anchors, of_negatives / anchors)
-            cost, fall = self.surrogate.terms((scores - at) * sides)
-            value, slope = value + weights * cost, slope + weights * fall
-        if rest:
-            cost, fall = cross_entropy.terms(scores * sides)
-            value, slope = value + rest[0] * cost, slope + rest[0] * fall
-        return value, slope * sides
+from gobj._surrogates import Surrogate, cross_entropy, zero_one
 
 
 class AreaPoints(OperatingPoints):
     """A batch at the anchors of each label: thresholds are ``[*labels, anchors]``."""
 
     several = True
+
+    def __init__(self, batch: Batch, threshold: Tensor, surrogate: Surrogate) -> None:
+        """Lay the labels out in one dimension, which is how anchors are worked on."""
+        super().__init__(batch, threshold, surrogate)
+        flat = len(batch.scores), math.prod(batch.scores.shape[1:])
+        self._scores, self._sides = batch.scores.reshape(flat), batch.sides.reshape(flat)
+        self._thresholds = threshold.reshape(flat[1], threshold.shape[-1])
+        self._weights = batch.weights
+        if batch.weights is not None:
+            self._weights = batch.weights.expand_as(batch.scores).reshape(flat)
+        self._plain: tuple[Tensor, Tensor] | None = None
 
     def spread(self, values: Tensor) -> Tensor:
         """Make values per label broadcast against the anchors."""
@@ -58,51 +42,46 @@ class AreaPoints(OperatingPoints):
 
     def elements(self, form: LinearForm) -> Tensor:
         """Bound a form of errors example by example, the mean over anchors."""
-        return self._blended(form.false_negative, form.false_positive)
+        positives, negatives = (
+            torch.as_tensor(x, dtype=self.threshold.dtype, device=self.threshold.device)
+            .expand(self.threshold.shape)
+            .reshape(self._thresholds.shape)
+            / self.threshold.shape[-1]
+            for x in (form.false_negative, form.false_positive)
+        )
+        at = self._scores, self._sides, self._thresholds
+        costs = anchored_costs(*at, positives, negatives, self.surrogate)
+        return costs.reshape(self.batch.scores.shape)
 
     def mixed(self, positives: Tensor, negatives: Tensor, rest: Tensor) -> Tensor:
         """Weigh the surrogate of each class, the mean over anchors, and cross entropy."""
-        return self._blended(positives, negatives, rest.squeeze(-1))
-
-    def _blended(self, *weights: Number) -> Tensor:
-        tensors = [
-            torch.as_tensor(x, dtype=self.threshold.dtype, device=self.threshold.device)
-            for x in weights
-        ]
-        constants = self.batch.sides, self.threshold, *tensors
-        blend = AnchorBlend(self.surrogate)
-        known = blend.terms(evaluation_point(self.batch.scores), *constants)
-        return attached(self.batch.scores, known, blend.terms, *constants)
-
-    def _distances(self) -> Iterator[Tensor]:
-        scores = self.batch.scores.detach()
-        return (scores - at for at in self.threshold.unbind(-1))
+        assert self._plain is not None
+        (cost, slope), rest, sides = self._plain, rest.squeeze(-1), self.batch.sides
+        plain = Blend((cross_entropy,)).attached(
+            self.batch, (rest * cost, rest * slope * sides), torch.zeros_like(rest), rest, rest
+        )
+        return self.elements(LinearForm(positives, negatives)) + plain
 
     def counted(self) -> Rates:
         """Count the joint rates."""
-        counts = [self.batch.counted(distance)[0] for distance in self._distances()]
-        return Rates(*(torch.stack(x, -1) for x in zip(*counts, strict=True)))
+        return self._rates(self._summed(zero_one))
 
     def bounded(self, form: LinearForm) -> Tensor:
-        """Return the upper bound of a form of errors."""
-        missed, alarms = self._sums(0)
+        """Return the upper bound of a form of errors, anchor by anchor."""
+        batch, bounds = self.batch, []
+        for threshold in self.threshold.unbind(-1):
+            distance = batch.scores.detach() - threshold
+            cost = self.surrogate.terms(distance * batch.sides)[0]
+            total, balance = batch.rates(cost, cost * batch.sides)
+            bounds.append(torch.stack((total + balance, total - balance)) / 2)
+        missed, alarms = torch.stack(bounds, -1).unbind(0)
         return form.false_negative * missed + form.false_positive * alarms
 
     def climb(self, form: LinearForm) -> Tensor:
         """Return the derivative of that bound in the threshold."""
-        positives, negatives = self._sums(1)
-        return form.false_positive * negatives - form.false_negative * positives
-
-    def _sums(self, term: int) -> tuple[Tensor, Tensor]:
-        """Average the surrogate's costs (0) or slopes (1) of positives and of negatives."""
-        sides = self.batch.sides
-        totals = []
-        for distance in self._distances():
-            value = self.surrogate.terms(distance * sides)[term]
-            total, balance = self.batch.rates(value, value * sides)
-            totals.append(torch.stack(((total + balance) / 2, (total - balance) / 2)))
-        positives, negatives = torch.stack(totals, -1).unbind(0)
-        return positives, negatives
+        sums = self._summed(self.surrogate)
+        of_positives = form.false_negative * self._average(sums.pulls_of_positives)
+        return of_positives - form.false_positive * self._average(sums.pulls_of_negatives)
 
     def seen(self) -> Seen:
         """Count, and average the slopes of the surrogate.
@@ -110,14 +89,29 @@ class AreaPoints(OperatingPoints):
         The distance of the scores from an anchor is taken by way of the mean threshold.
         """
         batch, middle = self.batch, self.threshold.mean(-1)
-        scores = batch.scores.detach()
-        residual = cross_entropy.terms(scores * batch.sides)[1]
-        rest, away = batch.rates(residual, (scores - middle).abs().clamp(max=FURTHEST))
-        positives, negatives = self._sums(1)
+        self._plain = cross_entropy.terms(evaluation_point(batch.scores) * batch.sides)
+        away = (batch.scores.detach() - middle).abs().clamp(max=FURTHEST)
+        rest, away = batch.rates(self._plain[1].detach(), away)
+        sums = self._summed(self.surrogate)
         return Seen(
-            self.counted(),
-            -positives,
-            -negatives,
-            -self.spread(rest).expand_as(positives),
+            self._rates(sums),
+            self._average(sums.pulls_of_positives),
+            self._average(sums.pulls_of_negatives),
+            -self.spread(rest).expand_as(self.threshold),
             self.spread(away) + (self.threshold - self.spread(middle)).abs(),
         )
+
+    def _summed(self, surrogate: Surrogate) -> AnchoredSums:
+        return anchored_sums(self._scores, self._sides, self._weights, self._thresholds, surrogate)
+
+    def _average(self, sums: Tensor) -> Tensor:
+        """Divide sums by the weight of the batch."""
+        mass = self.batch.mass
+        shaped = sums.reshape(self.threshold.shape)
+        return shaped / (self.spread(mass) if isinstance(mass, Tensor) else mass)
+
+    def _rates(self, sums: AnchoredSums) -> Rates:
+        hits, alarms = self._average(sums.hits), self._average(sums.alarms)
+        share, covered = self.spread(self.batch.share), self.batch.covered()
+        nobody = (self.spread(covered) if isinstance(covered, Tensor) else covered) - share
+        return Rates(share - hits, alarms, hits, nobody - alarms)

@@ -21,12 +21,23 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 
 # Each layer may use those above it, and its own modules where they do not use it back.
 LAYERS = [
-    ["gobj._checks", "gobj._documentation", "gobj._attached"],
+    ["gobj._checks", "gobj._documentation", "gobj._attached", "gobj._blocks", "gobj._splines"],
     ["gobj._surrogates", "gobj._state", "gobj._forms", "gobj._rows", "gobj.labels"],
     ["gobj._batch"],
     ["gobj._blend"],
     ["gobj._lagrangian"],
     ["gobj._points"],
+    [
+        "gobj._anchor_blocks",
+        "gobj._anchor_counts",
+        "gobj._anchor_fields",
+        "gobj._anchor_grid",
+        "gobj._anchor_histogram",
+        "gobj._anchor_pieces",
+        "gobj._anchor_ranks",
+        "gobj._anchored_costs",
+        "gobj._anchored_sums",
+    ],
     ["gobj._area_points"],
     ["gobj.duals"],
     ["gobj.objectives._initial"],

@@ -568,3 +568,10 @@ def test_a_surrogate_given_to_the_loss_goes_before_that_of_the_rule(case: Case) 
     first, _ = case(logits, labels, state, rule=ascent)
     second, _ = case(logits, labels, state, rule=ascent, surrogate=gobj.cross_entropy)
     torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_a_constraint_that_flagging_nobody_breaks_is_repaired_downwards() -> None:
+    cost = gobj.LinearForm(false_negative=1.0)
+    least = gobj.Problem(cost, gobj.LinearForm(true_negative=1.0, negatives=-0.5))
+    most = gobj.Problem(cost, gobj.LinearForm(false_positive=1.0, negatives=-0.5))
+    assert (least.direction(), most.direction()) == (-1.0, 1.0)

@@ -16,6 +16,7 @@ NOISE_SHARE = 0.02  # squared share of the slack that the threshold's own noise 
 PULL_OF_DENSITY = 2.0  # what a slope weighs in all, less as most scores lie on its light side
 STEADY_RATE = 0.03  # damping where the violation is noise, and
 PERSISTENT_RATE = 0.5  # where it keeps its sign
+NOBODY = 1e-6  # share of the batch that may be rounding
 TINY = 1e-12
 
 Averages = TypeVar("Averages", bound=tuple[Tensor, ...])
@@ -82,8 +83,8 @@ def _violation(problem: Problem, rates: Rates, prior: Tensor) -> tuple[Tensor, T
     value = problem.constraint.value(rates, prior)
     flagged = rates.true_positive + rates.false_positive
     left = 0.5 + direction * (flagged - 0.5)  # what is flagged, or what is not
-    value = torch.where(left < 1, value, value.clamp(min=0))
-    return torch.where(left <= 0, torch.minimum(value, -0.2 * slack), value) * direction, slack
+    value = torch.where(left < 1 - NOBODY, value, value.clamp(min=0))
+    return torch.where(left < NOBODY, torch.minimum(value, -0.2 * slack), value) * direction, slack
 
 
 def _slope(problem: Problem, now: Tracking) -> Tensor:

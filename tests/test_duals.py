@@ -575,3 +575,12 @@ def test_a_constraint_that_flagging_nobody_breaks_is_repaired_downwards() -> Non
     least = gobj.Problem(cost, gobj.LinearForm(true_negative=1.0, negatives=-0.5))
     most = gobj.Problem(cost, gobj.LinearForm(false_positive=1.0, negatives=-0.5))
     assert (least.direction(), most.direction()) == (-1.0, 1.0)
+
+
+def test_a_threshold_with_nothing_left_to_win_stays_by_the_scores() -> None:
+    state = gobj.init_state()
+    for seed in range(300):
+        logits = torch.randn(64, generator=torch.Generator().manual_seed(seed))
+        labels = torch.arange(64) < 32  # half are positive, so that any threshold is precise enough
+        _, state = gobj.recall_at_precision_loss(logits, labels, state, target_precision=0.2)
+    assert -6 < state.threshold.item() < -1

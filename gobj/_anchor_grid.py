@@ -10,7 +10,7 @@ from torch.nn import functional
 from gobj._anchor_blocks import settled
 
 EDGE = 4  # nodes on either side that a spline at the outermost threshold may touch
-STEPS, DOUBLINGS = 3, 4  # spacings for each doubling of the finest, and doublings
+STEPS, DOUBLINGS = 6, 4  # spacings for each doubling of the finest, and doublings
 FURTHEST = 1e18  # an infinite score counts as this many cells away, so that products stay finite
 
 
@@ -60,7 +60,8 @@ class AnchorGrid(NamedTuple):
         """
         cells = points.double() / self.spacing.double().unsqueeze(1)
         cells = (cells - self.first.double().unsqueeze(1)).nan_to_num(0.0)
-        around = EDGE + margin / self.spacing.double().unsqueeze(1)
+        # the middle of the grid is up to a cell off that of the thresholds
+        around = EDGE - 1 + margin / self.spacing.double().unsqueeze(1)
         return torch.minimum(torch.maximum(cells, around), self.nodes - around)
 
 

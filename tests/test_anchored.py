@@ -13,6 +13,7 @@ from torch.func import grad, jacfwd, jacrev, vmap
 
 import gobj
 from gobj import _anchor_blocks, _anchored_costs
+from gobj._anchor_grid import EDGE, lay_grid, spacings
 from gobj._anchored_costs import anchored_costs
 from gobj._anchored_sums import AnchoredSums, anchored_sums
 from tests.oracles import (
@@ -161,23 +162,46 @@ def test_slopes_are_those_of_a_double_loop(name: str, path: str) -> None:
     torch.testing.assert_close(slopes, expected, rtol=tolerance, atol=tolerance)
 
 
-@each_smooth
-@pytest.mark.parametrize("width", [0.0, 4.0, 12.0, 40.0])
-def test_single_precision_holds_its_bounds_up_to_40_temperatures(name: str, width: float) -> None:
+def errors(name: str, inputs: list[Tensor]) -> tuple[float, float]:
+    """Measure the errors of values, and of slopes per temperature, in single precision."""
     surrogate, _, _, temperature = COSTS[name]
-    scores, *others = batch(4000, 1, 20, width * temperature)
-    scores = scores + 60 * temperature * (torch.rand(scores.shape) - 0.5)
-    scores, *others = (x.float() for x in (scores, *others))
+    scores, *others = (x.float() for x in inputs)
     value = anchored_costs(scores, *others, surrogate)
     slope = grad(lambda x: anchored_costs(x, *others, surrogate).sum())(scores)
     sides, thresholds = others[0].double().unsqueeze(-1), others[1].double()
-    margins = sides * (scores.double().unsqueeze(-1) - thresholds)
     weights = torch.where(sides > 0, others[2].double(), others[3].double())
-    cost, fall = surrogate.terms(margins)
+    cost, fall = surrogate.terms(sides * (scores.double().unsqueeze(-1) - thresholds))
     expected, total = (weights * cost).sum(-1), weights.sum(-1)
-    assert ((value - expected).abs() / (total + expected)).max() < 1e-6
-    errors = (slope - (weights * sides * fall).sum(-1)).abs() * temperature
-    assert (errors / total).max() < 1e-5
+    of_values = (value - expected).abs() / (total + expected)
+    of_slopes = (slope - (weights * sides * fall).sum(-1)).abs() / total * temperature
+    return of_values.max().item(), of_slopes.max().item()
+
+
+@each_smooth
+@pytest.mark.parametrize("width", [12.0, 25.0, 40.0])
+@pytest.mark.parametrize("one", [False, True])
+def test_single_precision_holds_its_bounds(name: str, width: float, one: bool) -> None:
+    width = width * COSTS[name][3]
+    _, _, _, positives, negatives = batch(1, 1, 20)
+    scores = torch.linspace(-2 * width, 2 * width, 2001, dtype=torch.float64).unsqueeze(1)
+    sides = torch.where(torch.arange(2001) % 2 > 0, 1.0, -1.0).unsqueeze(1)
+    thresholds = torch.linspace(-width / 2, width / 2, 20).unsqueeze(0)
+    if one:
+        positives[:, 1:], negatives[:, :-1] = 0, 0
+    of_values, of_slopes = errors(name, [scores, sides, thresholds, positives, negatives])
+    assert of_values < (2e-6 if one else 1e-6)
+    assert of_slopes < (4e-5 if one else 1e-5)
+
+
+@pytest.mark.parametrize("off", [0.0, 0.3, 0.5, 0.8])
+def test_a_grid_that_just_holds_its_thresholds_moves_none(off: float) -> None:
+    reach, nodes = 17.0, 320
+    for spacing in spacings(reach, nodes)[1:]:
+        width = spacing * (nodes - 2 * EDGE) - 2 * reach
+        ends = spacing * off + width * torch.tensor([[-0.4999, 0.4999]], dtype=torch.float64)
+        grid, _ = lay_grid(ends, reach, nodes)
+        assert grid.spacing.item() == spacing
+        torch.testing.assert_close(grid.positions(ends, reach), ends / spacing - grid.first)
 
 
 @both_paths

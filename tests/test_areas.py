@@ -1,5 +1,6 @@
 """Areas under curves: published numbers, and what ties them to the objectives at their anchors."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -232,22 +233,25 @@ def test_anchors_of_the_average_precision_weigh_what_a_false_alarm_costs_there()
     torch.testing.assert_close(got, torch.as_tensor(expected), **EXACT)
 
 
-def test_a_range_of_true_positive_rates_turns_to_the_anchors_inside() -> None:
+@pytest.mark.parametrize("span", [(0.0, 1.0), (0.5, 1.0), (0.0, 0.5), (0.3, 0.95)])
+def test_anchors_of_a_two_way_area_weigh_by_where_their_rate_is(span: tuple[float, float]) -> None:
     logits, labels = noisy(400)
-    rule = gobj.FrozenDual()
-    state = gobj.init_state(anchors=2, rule=rule, dtype=torch.float64)
-    state = state._replace(threshold=torch.tensor([3.5, 0.0], dtype=torch.float64))
-    slopes = {
-        span: gradient(
-            lambda x, span=span: gobj.roc_auc_loss(x, labels, state, tpr_range=span, rule=rule)[0],
-            logits,
-        )[labels > 0]
-        .abs()
-        .sum()
-        for span in ((0.0, 1.0), (0.5, 1.0), (0.0, 0.5))
-    }
-    assert slopes[0.5, 1.0] < 0.6 * slopes[0.0, 1.0]
-    assert slopes[0.0, 0.5] < slopes[0.0, 1.0]
+    rule, thresholds = gobj.FrozenDual(), (3.5, 1.5, 0.0)
+    state = gobj.init_state(anchors=3, rule=rule, dtype=torch.float64)._replace(
+        threshold=torch.tensor(thresholds, dtype=torch.float64),
+        multiplier=torch.zeros(3, dtype=torch.float64),
+    )
+    got, _ = gobj.roc_auc_loss(logits, labels, state, tpr_range=span, rule=rule)
+    expected, of_positives = 0.0, logits[labels > 0]
+    for threshold in thresholds:
+        rate = sum(z > threshold for z in of_positives.tolist()) / len(of_positives)
+        weight = 1.0
+        if span[0] > 0:
+            weight /= 1 + math.exp((span[0] - rate) / 0.05)
+        if span[1] < 1:
+            weight /= 1 + math.exp((rate - span[1]) / 0.05)
+        expected += weight * gobj.cross_entropy(of_positives - threshold).sum() / len(logits) / 3
+    torch.testing.assert_close(got, torch.as_tensor(expected), **EXACT)
 
 
 @pytest.mark.parametrize("span", [(0.5, 0.5), (0.9, 0.1), (-0.1, 0.5), (0.5, 1.1), (0.5,), "all"])

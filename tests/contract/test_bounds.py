@@ -285,3 +285,12 @@ def test_a_goal_with_two_errors_in_its_cost_is_a_problem_like_any_other() -> Non
     got = gobj.lagrangian(scores, labels, problem, 0.7, 0.0, surrogate=gobj.zero_one)
     violation = f * (2 * 3 + 1 + 2) - 2 * 3
     assert got.item() == pytest.approx((1 + 2 + 0.7 * violation) / 11, abs=1e-12)
+
+
+@each_constrained
+def test_the_lagrangian_of_no_examples_is_zero(case: Case) -> None:
+    nobody = torch.zeros(0, 2)
+    assert gobj.lagrangian(nobody, nobody, case.problem, 3.0, 0.5).tolist() == [0, 0]
+    weightless = {"weights": torch.zeros(4)}
+    some = torch.ones(4, 2)
+    assert gobj.lagrangian(some, some, case.problem, 3.0, 0.5, **weightless).tolist() == [0, 0]

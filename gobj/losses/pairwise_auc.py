@@ -6,7 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, Reduction, check_labels, check_logits, check_reduction, require
+from gobj._checks import (
+    Number,
+    Reduction,
+    check_labels,
+    check_logits,
+    check_range,
+    check_reduction,
+    require,
+)
 from gobj._surrogates import (
     CrossEntropy,
     GeneralizedCrossEntropy,
@@ -97,7 +105,7 @@ def pairwise_roc_auc_loss(
     requirement = "be cross_entropy, hinge, squared_hinge, or one of the bounded surrogates"
     known = isinstance(surrogate, Hinge | CrossEntropy | GeneralizedCrossEntropy)
     require(known, name, "surrogate", requirement, surrogate)
-    _check_range(name, fpr_range)
+    check_range(name, "fpr_range", fpr_range)
     if not logits.numel():
         return reduce_losses(widen(logits), reduction)
     pairs = _make_pairs(name, logits, labels, weights, fpr_range)
@@ -173,13 +181,6 @@ def _from_the_top(scores: Tensor, weights: Tensor, start: float, stop: float) ->
     total = ends[-1:]
     kept = torch.minimum(ends, stop * total) - torch.maximum(ends - sizes, start * total)
     return torch.zeros_like(weights).scatter(0, order, kept.clamp(min=0).to(weights.dtype))
-
-
-def _check_range(function: str, value: tuple[float, float]) -> None:
-    fine = isinstance(value, tuple) and len(value) == 2
-    fine = fine and all(isinstance(end, int | float) for end in value)
-    fine = fine and 0 <= value[0] < value[1] <= 1
-    require(fine, function, "fpr_range", "be two numbers with 0 <= first < second <= 1", value)
 
 
 class PairwiseROCAUCLoss(LossModule):

@@ -65,9 +65,7 @@ class AnchorGrid(NamedTuple):
         return torch.minimum(torch.maximum(cells, around), self.nodes - around)
 
 
-def lay_grid(
-    thresholds: Tensor, reach: float, nodes: int, spread: Tensor | None = None
-) -> tuple[AnchorGrid, Tensor]:
+def lay_grid(thresholds: Tensor, reach: float, nodes: int) -> tuple[AnchorGrid, Tensor]:
     """Lay a grid that reaches beyond all thresholds ``[labels, anchors]`` of a label.
 
     The further apart the thresholds, the wider the spacing, up to 16 times the finest. What is
@@ -77,15 +75,13 @@ def lay_grid(
         thresholds: Thresholds of the anchors.
         reach: How far it reaches at least.
         nodes: Number of nodes in a row, even.
-        spread: How far it reaches where that is more, shape ``[labels]``.
 
     Returns:
         The grid, and which of the :func:`spacings` each label has.
     """
     ladder = torch.tensor(spacings(reach, nodes), dtype=thresholds.dtype, device=thresholds.device)
     low, high = torch.aminmax(thresholds, dim=1)
-    around = reach if spread is None else spread.clamp(min=reach)
-    needed = (high - low + 2 * around) / (nodes - 2 * EDGE)
+    needed = (high - low + 2 * reach) / (nodes - 2 * EDGE)
     rung = (needed.unsqueeze(-1) > ladder).sum(-1).clamp(max=len(ladder) - 1)
     spacing = ladder.index_select(0, rung)
     first = ((low + high) / (2 * spacing)).floor() - nodes // 2

@@ -12,7 +12,6 @@ from gobj._anchor_fields import Smooth, half_bends, slopes
 from gobj._anchor_grid import AnchorGrid
 
 HALF = 31  # bits
-NARROWEST = 2.0  # cells, to which a narrower window is widened
 
 
 class Histogram(NamedTuple):
@@ -42,28 +41,6 @@ class Histogram(NamedTuple):
         left, bend = _read(rise, cell), _read(bends, cell)
         climb = left + place * (2 * bend + place * (_read(bends, cell + 1) - bend))
         return climb.flip(1).abs() / self.grid.spacing.view(-1, 1, 1)
-
-    def windows(self, thresholds: Tensor, spread: Tensor) -> Tensor:
-        """Sum triangles around the thresholds, ``spread - |distance|`` where that is positive."""
-        spacing = self.grid.spacing.double().unsqueeze(1)
-        wanted = spread.double().unsqueeze(1) / spacing
-        wide = wanted.clamp(min=NARROWEST)
-        middle = self.grid.positions(thresholds)
-        reads = [self._below(middle + by) for by in (-wide, 0, wide)]
-        window = reads[0] - 2 * reads[1] + reads[2]
-        return window * (spacing * (wanted / wide).square()).unsqueeze(1)
-
-    def _below(self, positions: Tensor) -> Tensor:
-        """Sum the distances to all scores below positions ``[labels, m]``, in cells."""
-        mass = self.mass.cumsum(-1)
-        before = functional.pad(mass, (1, 0))
-        distance = functional.pad((before[..., :-1] + self.mass - self.upper).cumsum(-1), (1, 0))
-        cell, place = _cells(positions.clamp(0, self.grid.nodes - 1))
-        start, end = _read(distance, cell), _read(distance, cell + 1)
-        rise, steeper = _read(before, cell), _read(before, cell + 1)
-        bend = 3 * (end - start) - 2 * rise - steeper
-        turn = rise + steeper - 2 * (end - start)
-        return start + place * (rise + place * (bend + place * turn))
 
 
 def _cells(positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,10 +14,9 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
 from torch import Tensor
 
 import gobj
-from benchmarks.comparing import HIDDEN, LINEAR, Line, Scale, compared, cross_entropy_scores
+from benchmarks.comparing import Line, Scale, compared, cross_entropy_scores, scores_of
 from benchmarks.tables import table
 from gobj.study.splits import Part, Splits, split
-from gobj.study.training import score, train
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 ANCHORS = 8
@@ -46,19 +45,8 @@ def fitted(loss: Callable[..., Any], splits: Splits, scale: Scale, *, hidden: bo
         moved: tuple[Tensor, gobj.AreaState] = loss(logits, labels, state, weights=weights)
         return moved
 
-    logits = []
-    for optimizer, lr in HIDDEN if hidden else LINEAR:
-        layers, _ = train(
-            splits.train,
-            step,
-            gobj.init_state((scale.seeds,), anchors=ANCHORS),
-            hidden=(32,) if hidden else (),
-            steps=scale.steps,
-            optimizer=optimizer,
-            lr=lr,
-        )
-        logits.append(score(layers, splits.test.features))
-    return logits
+    start = gobj.init_state((scale.seeds,), anchors=ANCHORS)
+    return scores_of(step, start, splits, scale, hidden=hidden)
 
 
 def best(metric: Metric, logits: list[Tensor], test: Part) -> Tensor:

@@ -1,16 +1,22 @@
 """How the losses are compared: rows of a table, and cross entropy in its best setting."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
 from gobj.study.measures import estimate
 from gobj.study.splits import Splits
-from gobj.study.training import cross_entropy_loss, score, train
+from gobj.study.training import (
+    Loss,
+    Setting,
+    State,
+    cross_entropy_loss,
+    score,
+    train,
+)
 
-Setting = tuple[Literal["Adam", "SGD"], float]
-LINEAR: tuple[Setting, ...] = (("Adam", 0.05), ("Adam", 0.01), ("SGD", 0.3))
-HIDDEN: tuple[Setting, ...] = (("Adam", 0.005), ("Adam", 0.01), ("SGD", 0.3))
+LINEAR = (Setting("Adam", 0.05), Setting("Adam", 0.01), Setting("SGD", 0.3))
+HIDDEN = (Setting("Adam", 0.005), Setting("Adam", 0.01), Setting("SGD", 0.3))
 
 
 class Line(NamedTuple):
@@ -30,14 +36,16 @@ class Scale(NamedTuple):
     steps: int = 500
 
 
-def cross_entropy_scores(splits: Splits, scale: Scale, *, hidden: bool = False) -> list[Tensor]:
-    """Train cross entropy in each of its settings; return the test logits."""
+def scores_of(
+    loss: Loss[State], state: State, splits: Splits, scale: Scale, *, hidden: bool
+) -> list[Tensor]:
+    """Train on a loss in each of the settings that cross entropy has; return the test logits."""
     logits = []
     for optimizer, lr in HIDDEN if hidden else LINEAR:
         layers, _ = train(
             splits.train,
-            cross_entropy_loss,
-            None,
+            loss,
+            state,
             hidden=(32,) if hidden else (),
             steps=scale.steps,
             optimizer=optimizer,
@@ -45,6 +53,11 @@ def cross_entropy_scores(splits: Splits, scale: Scale, *, hidden: bool = False) 
         )
         logits.append(score(layers, splits.test.features))
     return logits
+
+
+def cross_entropy_scores(splits: Splits, scale: Scale, *, hidden: bool = False) -> list[Tensor]:
+    """Train on cross entropy in each of its settings; return the test logits."""
+    return scores_of(cross_entropy_loss, None, splits, scale, hidden=hidden)
 
 
 def compared(ours: Tensor, baseline: Tensor) -> tuple[str, float, float]:

@@ -21,7 +21,6 @@ from benchmarks.comparing import (
     LINEAR,
     Line,
     Scale,
-    Setting,
     compared,
     cross_entropy_scores,
 )
@@ -29,7 +28,7 @@ from benchmarks.tables import mixture, table, thinned
 from gobj.study.goals import Goal, make_goal
 from gobj.study.measures import draw_curve, rates_at
 from gobj.study.splits import Part, Splits, split
-from gobj.study.training import score, train
+from gobj.study.training import Setting, score, train
 
 NAMED = ("mlc_churn", "wa_churn", "credit_data", "lending_club", "Caravan", "digits")
 OTHERS = ("attrition", "breast_cancer", "Default", "OJ")
@@ -67,8 +66,8 @@ def fit(
         hidden=(32,) if hidden else (),
         steps=scale.steps,
         batch=batch,
-        optimizer=setting[0],
-        lr=setting[1],
+        optimizer=setting.optimizer,
+        lr=setting.lr,
     )
     value, _ = goal.best(draw_curve(score(layers, splits.test.features), splits.test))
     seen = rates_at(state.threshold, score(layers, splits.train.features), splits.train)
@@ -131,7 +130,7 @@ def losses_and_tightness(scale: Scale) -> Iterator[Line]:
             )
             for setting, run in zip(LINEAR, fits, strict=True):
                 yield tightness(
-                    f"7 {setting[0]} {setting[1]}", f"{name} {goal.title}", goal, run.held
+                    f"7 {setting.optimizer} {setting.lr}", f"{name} {goal.title}", goal, run.held
                 )
 
 
@@ -158,7 +157,7 @@ def rarity(scale: Scale) -> Iterator[Line]:
         for batch in (512, 4096):
             held = torch.cat(
                 [
-                    fit(thinned(name, scale.seeds), goal, ("Adam", 0.05), scale, batch=batch).held
+                    fit(thinned(name, scale.seeds), goal, LINEAR[0], scale, batch=batch).held
                     for name in ("mlc_churn", "wa_churn", "lending_club")
                 ]
             )

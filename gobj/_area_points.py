@@ -13,7 +13,7 @@ from gobj._blend import Blend
 from gobj._checks import Number
 from gobj._forms import LinearForm, Rates
 from gobj._points import FURTHEST, OperatingPoints, Seen
-from gobj._surrogates import Surrogate, cross_entropy, zero_one
+from gobj._surrogates import LN2, Surrogate, cross_entropy, zero_one
 
 
 class AreaPoints(OperatingPoints):
@@ -72,8 +72,7 @@ class AreaPoints(OperatingPoints):
         for threshold in self.threshold.unbind(-1):
             distance = batch.scores.detach() - threshold
             cost = self.surrogate.terms(distance * batch.sides)[0]
-            total, balance = batch.rates(cost, cost * batch.sides)
-            bounds.append(torch.stack((total + balance, total - balance)) / 2)
+            bounds.append(torch.stack([part for (part,) in batch.by_class(cost)]))
         missed, alarms = torch.stack(bounds, -1).unbind(0)
         return form.false_negative * missed + form.false_positive * alarms
 
@@ -97,7 +96,7 @@ class AreaPoints(OperatingPoints):
             self._rates(sums),
             self._average(sums.pulls_of_positives),
             self._average(sums.pulls_of_negatives),
-            -self.spread(rest).expand_as(self.threshold),
+            self.spread(rest * -LN2).expand_as(self.threshold),
             self.spread(away) + (self.threshold - self.spread(middle)).abs(),
         )
 

@@ -64,16 +64,21 @@ class Batch(NamedTuple):
         relative = values.shape[0] / self.mass
         return values * (relative if self.weights is None else self.weights * relative)
 
-    def counted(self, distance: Tensor, *others: Tensor) -> tuple[Rates, tuple[Tensor, ...]]:
-        """Count the joint rates where an example is flagged at a distance above 0.
+    def by_class(self, *values: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """Average several values over examples, as what positives and negatives add to it.
 
-        Average other values over examples on the way.
+        Returns:
+            Those of positives, then those of negatives.
         """
-        flags = distance.sign().relu_()
-        flagged, balance, *averages = self.rates(flags, flags * self.sides, *others)
-        hits, alarms = (flagged + balance) / 2, (flagged - balance) / 2
-        rates = Rates(self.share - hits, alarms, hits, 1 - self.share - alarms)
-        return rates, tuple(averages)
+        weighted = values if self.weights is None else [x * self.weights for x in values]
+        total = torch.stack([x.sum(0) for x in weighted])
+        balance = torch.stack([(x * self.sides).sum(0) for x in weighted])
+        double = 2 * self.mass
+        return tuple((x / double).unbind(0) for x in (total + balance, total - balance))
+
+    def joint(self, hits: Tensor, alarms: Tensor) -> Rates:
+        """Return the joint rates where these shares of the batch are flagged."""
+        return Rates(self.share - hits, alarms, hits, 1 - self.share - alarms)
 
 
 def per_class(sides: Tensor, positives: Number, negatives: Number) -> Tensor:

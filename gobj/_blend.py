@@ -51,5 +51,6 @@ def blended(sides: Tensor, parts: list[Part]) -> tuple[Tensor, Tensor]:
     weights, cost, slope = parts[0]
     value, rise = weights * cost, weights * slope
     for weights, cost, slope in parts[1:]:
-        value, rise = value + weights * cost, rise + weights * slope
+        value = torch.addcmul(value, weights, cost)
+        rise = torch.addcmul(rise, weights, slope)
     return value, rise.mul_(sides)

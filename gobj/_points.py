@@ -13,7 +13,7 @@ from gobj._blend import Blend, blended
 from gobj._checks import Number
 from gobj._forms import LinearForm, Rates
 from gobj._lagrangian import bounded_elements, bounds_of
-from gobj._surrogates import Surrogate, cross_entropy
+from gobj._surrogates import LN2, Surrogate, cross_entropy
 
 FURTHEST = 1e4  # distance that counts, so that an infinite score leaves the mean finite
 
@@ -22,7 +22,8 @@ class Seen(NamedTuple):
     """What a batch shows at its operating points, each ``[*points]``.
 
     The pull of a class is the mean of the slope of its surrogate, as a share of the batch; the
-    residual is that of cross entropy, over both classes. The distance is that of the scores.
+    residual is that of cross entropy in nats, over both classes. The distance is that of the
+    scores.
     """
 
     rates: Rates
@@ -118,7 +119,8 @@ class SinglePoints(OperatingPoints):
 
     def counted(self) -> Rates:
         """Count the joint rates."""
-        return self.batch.counted(self.distance.detach())[0]
+        (hits,), (alarms,) = self.batch.by_class(self._flags())
+        return self.batch.joint(hits, alarms)
 
     def bounded(self, form: LinearForm) -> Tensor:
         """Return the upper bound of a form."""
@@ -138,13 +140,14 @@ class SinglePoints(OperatingPoints):
 
     def seen(self) -> Seen:
         """Count, and average the slopes of the surrogate."""
-        batch, distance = self.batch, self.distance.detach()
+        batch = self.batch
         bound = self.surrogate.terms(self.distance * batch.sides)
         plain = cross_entropy.terms(evaluation_point(batch.scores) * batch.sides)
         self._terms = bound, plain
-        slope = bound[1].detach()
-        far = functional.hardtanh_(distance.abs(), 0, FURTHEST)
-        rates, (fall, balance, residual, away) = batch.counted(
-            distance, slope, slope * batch.sides, plain[1].detach(), far
-        )
-        return Seen(rates, (fall + balance) / -2, (balance - fall) / 2, -residual, away)
+        far = functional.hardtanh_(self.distance.detach().abs(), 0, FURTHEST)
+        (hits, fall), (alarms, rise) = batch.by_class(self._flags(), bound[1].detach())
+        residual, away = batch.rates(plain[1].detach(), far)
+        return Seen(batch.joint(hits, alarms), -fall, -rise, residual * -LN2, away)
+
+    def _flags(self) -> Tensor:
+        return self.distance.detach().sign().relu_()

@@ -84,19 +84,31 @@ def like(state: Any, values: Iterator[Tensor]) -> Any:
     return type(state)(*parts)
 
 
-def cast(state: State, dtype: torch.dtype) -> State:
-    """Detach every tensor and give it the dtype."""
-    casted: State = like(state, (leaf.detach().to(dtype) for leaf in leaves(state)))
-    return casted
+def stacked(state: Any) -> Tensor:
+    """Stack the tensors of a state, detached: one operation then serves them all."""
+    return torch.stack(leaves(state)).detach()
 
 
-def keep_finite(old: State, new: State, values: Tensor) -> State:
-    """Take the new state, per label, where its tensors and the values of the batch are finite."""
-    before, after = torch.stack(leaves(old)), torch.stack(leaves(new))
-    usable = after.isfinite().all(0) & values.isfinite()
-    kept = torch.where(usable, after.to(before.dtype), before).detach()
-    moved: State = like(old, iter(kept.unbind(0)))
-    return moved
+def unstacked(state: State, values: Tensor) -> State:
+    """Put stacked values in the places of a state's tensors."""
+    filled: State = like(state, iter(values.unbind(0)))
+    return filled
+
+
+def apart(state: State) -> State:
+    """Give every tensor of a state memory of its own."""
+    copied: State = like(state, (leaf.detach().clone() for leaf in leaves(state)))
+    return copied
+
+
+def keep_finite(old: Tensor, new: State, values: Tensor) -> State:
+    """Take the new state, per label, where its tensors and the values of the batch are finite.
+
+    The old one is given as it is stacked, and so decides on the dtype.
+    """
+    after = torch.stack([*leaves(new), values.expand_as(old[0])]).detach()
+    usable = after.abs().amax(0) < torch.inf
+    return unstacked(new, torch.where(usable, after[:-1].to(old.dtype), old))
 
 
 def load_state_dict(state: State, saved: Mapping[str, Tensor]) -> State:

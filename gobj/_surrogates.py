@@ -16,6 +16,7 @@ from torch.nn import functional
 from gobj._attached import attached, evaluation_point
 from gobj._checks import check_number
 
+LN2 = math.log(2)  # nats in a bit
 SATURATED = 80.0  # wrong margin in temperatures that counts at most, so that no sigmoid is 0;
 GENTLE = 0.38  # powers below this are not saturated there
 
@@ -41,9 +42,10 @@ class CrossEntropy(Surrogate):
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Compute cost and slope."""
-        in_bits = 1 / math.log(2)
-        cost = functional.logsigmoid(margin).mul_(-in_bits)
-        return cost, (torch.sigmoid(margin) - 1).mul_(in_bits)
+        in_bits = 1 / LN2
+        logarithm = functional.softplus(margin, beta=-1, threshold=50)  # logsigmoid keeps a copy
+        cost = logarithm.mul_(-in_bits)
+        return cost, torch.rsub(torch.sigmoid(margin), -in_bits, alpha=-in_bits)
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,10 @@ class GeneralizedCrossEntropy(Surrogate):
         else:  # faster, and off by less than rounding beyond the clamp
             right = scaled.clamp_min_(-SATURATED).sigmoid_()
             logarithm = right.log()
-        powered = (logarithm * self.q).exp_()
-        cost = torch.rsub(powered, scale, alpha=scale)
-        falling = torch.addcmul(powered, powered, right, value=-1)
-        return cost, falling.mul_(-scale * self.q / self.temperature)
+        powered = logarithm.mul_(self.q).exp_()
+        steepness = scale * self.q / self.temperature
+        slope = torch.rsub(right, -steepness, alpha=-steepness) * powered
+        return torch.rsub(powered, scale, alpha=scale), slope
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Tracking a threshold: damped Newton steps on the counted violation of a constraint."""
 
-import math
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -10,7 +9,6 @@ from gobj._checks import Number
 from gobj._forms import Problem, Rates
 from gobj._points import OperatingPoints
 
-LN2 = math.log(2)
 LARGEST_STEP = 0.3  # of the threshold, in mean distances of the scores from it
 NOISE_SHARE = 0.02  # squared share of the slack that the threshold's own noise may take
 PULL_OF_DENSITY = 2.0  # what a slope weighs in all, less as most scores lie on its light side
@@ -47,7 +45,7 @@ def observed(points: OperatingPoints, problem: Problem, prior: Tensor) -> Tracki
     return Tracking(
         seen.pull_of_positives,
         seen.pull_of_negatives,
-        seen.residual * LN2,
+        seen.residual,
         seen.distance,
         violation,
         violation.square(),

@@ -11,9 +11,9 @@ from gobj._checks import Number, check_number
 from gobj._forms import LinearForm, Problem
 from gobj._points import OperatingPoints
 from gobj._state import DualState
-from gobj._surrogates import GeneralizedCrossEntropy
+from gobj._surrogates import LN2, GeneralizedCrossEntropy
 from gobj.duals._rule import DualRule
-from gobj.duals._tracking import LN2, TINY, Tracking, averaged, observed, step_size
+from gobj.duals._tracking import TINY, Tracking, averaged, observed, step_size
 
 DEAREST = 100.0  # multiplier by which one of several points may outweigh the others
 HEAVIEST = 1.2  # largest weight of a class

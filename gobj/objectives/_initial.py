@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gobj._checks import broadcasts, require
-from gobj._state import AreaState, DualState, cast
+from gobj._state import AreaState, DualState, apart
 from gobj.duals._rule import DualRule
 from gobj.duals.frozen import FrozenDual
 from gobj.duals.implicit import ImplicitMultiplier
@@ -79,10 +79,10 @@ def init_state(
     check_rule("init_state", rule)
     zero = torch.zeros(labels, dtype=dtype, device=device)
     if anchors is None:
-        return cast(DualState(torch.ones_like(zero), zero, rule.init(zero)), dtype)
+        return apart(DualState(torch.ones_like(zero), zero, rule.init(zero)))
     places = _places(anchors, zero)
     zero = torch.zeros_like(places)
-    return cast(AreaState(places, torch.ones_like(zero), zero, rule.init(zero)), dtype)
+    return apart(AreaState(places, torch.ones_like(zero), zero, rule.init(zero)))
 
 
 def _places(anchors: int | Tensor, like: Tensor) -> Tensor:

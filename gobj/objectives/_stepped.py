@@ -11,7 +11,7 @@ from gobj._checks import Number, Reduction, check_reduction, require
 from gobj._forms import Problem
 from gobj._lagrangian import share_of_positives
 from gobj._points import OperatingPoints, SinglePoints
-from gobj._state import AreaState, DualState, cast, keep_finite
+from gobj._state import AreaState, DualState, keep_finite, stacked, unstacked
 from gobj._surrogates import Surrogate
 from gobj.duals._rule import DualRule
 from gobj.objectives._initial import check_state
@@ -37,10 +37,9 @@ def stepped(
     check_state(function, state, expected, rule, logits)
     bound = rule.surrogate if surrogate is None else surrogate
     require(isinstance(bound, Surrogate), function, "surrogate", "be a gobj.Surrogate", bound)
-    incoming, prior = (
-        cast(state, batch.scores.dtype),
-        share_of_positives(function, batch, label_priors),
-    )
+    prior = share_of_positives(function, batch, label_priors)
+    old = stacked(state)
+    incoming = unstacked(state, old.to(batch.scores.dtype))
     dual = DualState(incoming.multiplier, incoming.threshold, incoming.statistics)
     at = AreaPoints if isinstance(state, AreaState) else SinglePoints
     points = at(batch, dual.threshold, bound)
@@ -50,7 +49,7 @@ def stepped(
     if moved is dual or not len(logits):
         return loss, state
     after = incoming._replace(**moved._asdict())
-    return loss, keep_finite(state, after, points.spread(values.detach() / batch.covered()))
+    return loss, keep_finite(old, after, points.spread(values.detach() / batch.covered()))
 
 
 def reduced(

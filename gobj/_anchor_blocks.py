@@ -1,31 +1,27 @@
 """How the work on many anchors is cut: into blocks of rows, and sums that ignore the order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from gobj._attached import Terms
+from gobj._blocks import row_blocks
 
 FEWEST, MOST = 16384, 131072  # scores in a block, so that its temporaries stay in a cache
 COUNTABLE = 1 << 23  # cells that single precision can count, with halves
 LARGEST = 1 << 61  # integer that a sum may be
 
 
-def row_blocks(scores: Tensor) -> Iterator[slice]:
+def small_blocks(scores: Tensor) -> list[slice]:
     """Cut rows into blocks whose temporaries are small beside the scores."""
-    rows, columns = (max(size, 1) for size in scores.shape)
-    whole = scores.is_cuda or torch.compiler.is_compiling()
-    size = min(max(scores.numel() // 12, FEWEST), MOST)
-    step = rows if whole else max(size // columns, 1)
-    for start in range(0, rows, step):
-        yield slice(start, start + step)
+    return row_blocks(scores, min(max(scores.numel() // 12, FEWEST), MOST))
 
 
 def by_rows(terms: Terms, scores: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
     """Compute value and slope block by block; the first of the others has the scores' shape."""
     sides, *constants = others
-    blocks = list(row_blocks(scores))
+    blocks = small_blocks(scores)
     if len(blocks) == 1:
         return terms(scores, sides, *constants)
     wholes: tuple[Tensor, ...] = ()

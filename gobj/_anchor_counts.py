@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gobj._anchor_blocks import add_up, fixed_point, row_blocks
+from gobj._anchor_blocks import add_up, fixed_point, small_blocks
 from gobj._anchor_pieces import kinks_of
 from gobj._anchor_ranks import above_and_below, rank_anchors
 from gobj._surrogates import Hinge, Surrogate, ZeroOne
@@ -29,7 +29,7 @@ class Examples(NamedTuple):
         sums, scale = None, self.scores.new_ones(())
         if self.weights is not None:
             scale = fixed_point(self.weights.abs().expand_as(self.scores).sum(0))
-        for rows in row_blocks(self.scores):
+        for rows in small_blocks(self.scores):
             places = locate(self.scores[rows], self.sides[rows])
             integers = torch.ones_like(places)
             if self.weights is not None:

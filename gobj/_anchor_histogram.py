@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gobj._anchor_blocks import add_up, fixed_point, row_blocks
+from gobj._anchor_blocks import add_up, fixed_point, small_blocks
 from gobj._anchor_counts import Examples
 from gobj._anchor_fields import Smooth, half_bends, slopes
 from gobj._anchor_grid import AnchorGrid
@@ -64,7 +64,7 @@ def histogram(grid: AnchorGrid, examples: Examples) -> Histogram:
     total = scores.new_full((), max(len(scores), 1))
     total = total if weights is None else weights.expand_as(scores).sum(0)
     scale = fixed_point(total, 1 << HALF)
-    for rows in row_blocks(scores):
+    for rows in small_blocks(scores):
         cell, place = grid.locate(scores[rows], sides[rows])
         mass = scale if weights is None else weights[rows] * scale
         upper = functional.hardtanh_(place, 0, 1).mul_(mass).long().add_(mass.long() << HALF)

@@ -13,7 +13,7 @@ from gobj._anchor_pieces import Kinked, pieces_of
 from gobj._anchor_ranks import AnchorRanks
 from gobj._attached import Terms, attached, evaluation_point
 from gobj._batch import per_class
-from gobj._surrogates import GeneralizedCrossEntropy, Surrogate
+from gobj._surrogates import GeneralizedCrossEntropy, Surrogate, cross_entropy
 
 FOLDS = 17.0  # what is taken as affine beyond is off by exp(-FOLDS)
 CELL = 0.25  # temperatures between nodes, for thresholds within 40 temperatures of each other
@@ -28,10 +28,12 @@ def anchored_costs(
     of_positives: Tensor,
     of_negatives: Tensor,
     surrogate: Surrogate,
+    rest: Tensor | None = None,
 ) -> Tensor:
     r"""Sum a surrogate over anchors, in a time that hardly depends on their number.
 
     .. math:: F(z_i) = \sum_k c_k^{\pm}\, s\bigl(\pm (z_i - b_k)\bigr)
+        + r \operatorname{BCE}(z_i)
 
     A hinge, its square and the indicator are exact. The smooth surrogates run on a grid whose
     spacing follows the range of a label's thresholds: up to 40 temperatures, values are within 1e-6
@@ -47,16 +49,17 @@ def anchored_costs(
         of_positives: Coefficients of positives, at or above 0, shape of the thresholds.
         of_negatives: Coefficients of negatives, likewise.
         surrogate: Upper bound of the indicator of an error.
+        rest: Weight of cross entropy, in bits, shape ``[labels]``; None for 0.
 
     Returns:
         Shape of the scores, differentiable in them alone; NaN where something is missing.
     """
     thresholds = thresholds.detach()
     coefficients = torch.stack((of_negatives, of_positives), 1).detach()
-    costs = [
-        _costs(scores[:, block], sides[:, block], thresholds[block], coefficients[block], surrogate)
-        for block in label_blocks(len(thresholds), 8 * thresholds.shape[1] + 2048)
-    ]
+    costs = []
+    for block in label_blocks(len(thresholds), 8 * thresholds.shape[1] + 2048):
+        at = scores[:, block], sides[:, block], thresholds[block], coefficients[block]
+        costs.append(_costs(*at, surrogate, None if rest is None else rest[block].detach()))
     return costs[0] if len(costs) == 1 else torch.cat(costs, 1)
 
 
@@ -68,7 +71,12 @@ def one_by_one(scores: Tensor, thresholds: Tensor, surrogate: Surrogate) -> bool
 
 
 def _costs(
-    scores: Tensor, sides: Tensor, thresholds: Tensor, coefficients: Tensor, surrogate: Surrogate
+    scores: Tensor,
+    sides: Tensor,
+    thresholds: Tensor,
+    coefficients: Tensor,
+    surrogate: Surrogate,
+    rest: Tensor | None,
 ) -> Tensor:
     terms: Terms = partial(_of_each, surrogate)
     constants = [thresholds, coefficients]
@@ -79,6 +87,8 @@ def _costs(
         if isinstance(surrogate, Smooth):
             grid, tables = _cubics(thresholds, coefficients, surrogate)
             terms, constants = partial(_of_cells, grid.nodes), [*grid[1:], *tables]
+    if rest is not None:
+        terms, constants = partial(_with_rest, terms), [rest, *constants]
     constants = settled(constants)
     known = by_rows(terms, evaluation_point(scores), sides, *constants)
     return attached(scores, known, terms, sides, *constants)
@@ -96,6 +106,15 @@ def _cubics(
     bends = half_bends(charges, (spacings(reach, nodes), rung), surrogate, splines=True)
     bounded = isinstance(surrogate, GeneralizedCrossEntropy)
     return grid, cubics(bends, thresholds.dtype, bounded=bounded)
+
+
+def _with_rest(
+    terms: Terms, scores: Tensor, sides: Tensor, rest: Tensor, *constants: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Add weighted cross entropy to value and slope."""
+    value, slope = terms(scores, sides, *constants)
+    cost, fall = cross_entropy.terms(scores * sides)
+    return torch.addcmul(value, rest, cost), torch.addcmul(slope, rest, fall * sides)
 
 
 def _of_each(

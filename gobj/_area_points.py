@@ -4,16 +4,16 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from gobj._anchor_blocks import small_blocks
 from gobj._anchored_costs import anchored_costs
 from gobj._anchored_sums import AnchoredSums, anchored_sums
-from gobj._attached import evaluation_point
 from gobj._batch import Batch
-from gobj._blend import Blend
 from gobj._checks import Number
 from gobj._forms import LinearForm, Rates
 from gobj._points import FURTHEST, OperatingPoints, Seen
-from gobj._surrogates import LN2, Surrogate, cross_entropy, zero_one
+from gobj._surrogates import Surrogate, zero_one
 
 
 class AreaPoints(OperatingPoints):
@@ -30,7 +30,6 @@ class AreaPoints(OperatingPoints):
         self._weights = batch.weights
         if batch.weights is not None:
             self._weights = batch.weights.expand_as(batch.scores).reshape(flat)
-        self._plain: tuple[Tensor, Tensor] | None = None
 
     def spread(self, values: Tensor) -> Tensor:
         """Make values per label broadcast against the anchors."""
@@ -40,8 +39,11 @@ class AreaPoints(OperatingPoints):
         """Average values per anchor over the anchors of each label."""
         return values.mean(-1) if isinstance(values, Tensor) else values
 
-    def elements(self, form: LinearForm) -> Tensor:
-        """Bound a form of errors example by example, the mean over anchors."""
+    def elements(self, form: LinearForm, rest: Tensor | None = None) -> Tensor:
+        """Bound a form of errors example by example, the mean over anchors.
+
+        Add cross entropy, weighed by the rest, ``[labels]``.
+        """
         positives, negatives = (
             torch.as_tensor(x, dtype=self.threshold.dtype, device=self.threshold.device)
             .expand(self.threshold.shape)
@@ -50,17 +52,12 @@ class AreaPoints(OperatingPoints):
             for x in (form.false_negative, form.false_positive)
         )
         at = self._scores, self._sides, self._thresholds
-        costs = anchored_costs(*at, positives, negatives, self.surrogate)
+        costs = anchored_costs(*at, positives, negatives, self.surrogate, rest)
         return costs.reshape(self.batch.scores.shape)
 
     def mixed(self, positives: Tensor, negatives: Tensor, rest: Tensor) -> Tensor:
         """Weigh the surrogate of each class, the mean over anchors, and cross entropy."""
-        assert self._plain is not None
-        (cost, slope), rest, sides = self._plain, rest.squeeze(-1), self.batch.sides
-        plain = Blend((cross_entropy,)).attached(
-            self.batch, (rest * cost, rest * slope * sides), torch.zeros_like(rest), rest, rest
-        )
-        return self.elements(LinearForm(positives, negatives)) + plain
+        return self.elements(LinearForm(positives, negatives), rest.reshape(-1))
 
     def counted(self) -> Rates:
         """Count the joint rates."""
@@ -87,18 +84,29 @@ class AreaPoints(OperatingPoints):
 
         The distance of the scores from an anchor is taken by way of the mean threshold.
         """
-        batch, middle = self.batch, self.threshold.mean(-1)
-        self._plain = cross_entropy.terms(evaluation_point(batch.scores) * batch.sides)
-        away = (batch.scores.detach() - middle).abs().clamp(max=FURTHEST)
-        rest, away = batch.rates(self._plain[1].detach(), away)
+        middle = self.threshold.mean(-1)
+        residual, away = self._around(middle)
         sums = self._summed(self.surrogate)
         return Seen(
             self._rates(sums),
             self._average(sums.pulls_of_positives),
             self._average(sums.pulls_of_negatives),
-            self.spread(rest * -LN2).expand_as(self.threshold),
+            self.spread(residual).expand_as(self.threshold),
             self.spread(away) + (self.threshold - self.spread(middle)).abs(),
         )
+
+    def _around(self, middle: Tensor) -> tuple[Tensor, ...]:
+        """Average the residual of cross entropy, and how far scores are from a middle."""
+        parts, mass = [], self.batch.mass
+        for rows in small_blocks(self._scores):
+            scores, sides = self._scores[rows].detach(), self._sides[rows]
+            away = functional.hardtanh_((scores - middle.reshape(-1)).abs(), 0, FURTHEST)
+            residual = (scores * sides).neg_().sigmoid_()
+            both = residual, away
+            if self._weights is not None:
+                both = residual * self._weights[rows], away * self._weights[rows]
+            parts.append(torch.stack([x.sum(0) for x in both]))
+        return (torch.stack(parts).sum(0).reshape(2, *middle.shape) / mass).unbind(0)
 
     def _summed(self, surrogate: Surrogate) -> AnchoredSums:
         return anchored_sums(self._scores, self._sides, self._weights, self._thresholds, surrogate)

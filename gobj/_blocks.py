@@ -6,12 +6,17 @@ from torch import Tensor
 BLOCK = 2**16  # elements
 
 
-def blocks(values: Tensor) -> tuple[Tensor, ...]:
-    """Split values ``[n, ...]`` into blocks of examples; there is at least one.
+def row_blocks(values: Tensor, size: int = BLOCK) -> list[slice]:
+    """Cut the examples of values ``[n, ...]`` into blocks of a size; there is at least one.
 
     The compiler makes one pass of many operations anyway, and a GPU wants all the work at once.
     """
-    n = max(len(values), 1)
-    if values.numel() <= BLOCK or values.is_cuda or torch.compiler.is_compiling():
-        return (values,)
-    return torch.split(values, max(BLOCK * n // values.numel(), 1))
+    rows = max(len(values), 1)
+    whole = values.numel() <= size or values.is_cuda or torch.compiler.is_compiling()
+    step = rows if whole else max(size * rows // values.numel(), 1)
+    return [slice(start, start + step) for start in range(0, rows, step)]
+
+
+def blocks(values: Tensor) -> list[Tensor]:
+    """Split values ``[n, ...]`` into blocks of examples."""
+    return [values[rows] for rows in row_blocks(values)]

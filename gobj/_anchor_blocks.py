@@ -11,6 +11,7 @@ from gobj._blocks import row_blocks
 FEWEST, MOST = 16384, 131072  # scores in a block, so that its temporaries stay in a cache
 COUNTABLE = 1 << 23  # cells that single precision can count, with halves
 LARGEST = 1 << 61  # integer that a sum may be
+TINIEST = 1e-200  # total that is told from 0
 
 
 def small_blocks(scores: Tensor) -> list[slice]:
@@ -58,12 +59,11 @@ def label_blocks(labels: int, width: int) -> list[slice]:
 
 
 def fixed_point(total: Tensor, largest: int = LARGEST) -> Tensor:
-    """Return the power of two that makes a total at most the largest integer, or half of it.
+    """Return the power of two that makes a total at most the largest integer, in float64.
 
-    Integers add up to the same in any order, on any device.
+    It makes no less than half of it. Integers add up to the same in any order, on any device.
     """
-    tiny = torch.finfo(total.dtype).tiny
-    return torch.exp2((largest / total.double().clamp(min=tiny)).log2().floor()).to(total.dtype)
+    return torch.exp2((largest / total.double().clamp(min=TINIEST)).log2().floor())
 
 
 def add_up(sums: Tensor | None, places: Tensor, integers: Tensor, bins: int) -> Tensor:

@@ -26,7 +26,7 @@ class Examples(NamedTuple):
 
         They are summed as integers, so that the sum does not depend on the order.
         """
-        sums, scale = None, self.scores.new_ones(())
+        sums, scale = None, self.scores.new_ones((), dtype=torch.float64)
         if self.weights is not None:
             scale = fixed_point(self.weights.abs().expand_as(self.scores).sum(0))
         for rows in small_blocks(self.scores):
@@ -37,7 +37,7 @@ class Examples(NamedTuple):
                 integers = scaled.reshape(-1).long()
             sums = add_up(sums, places, integers, 2 * width * self.scores.shape[1])
         assert sums is not None
-        return sums.view(-1, 2, width) / scale.double().view(-1, 1, 1)
+        return sums.view(-1, 2, width) / scale.view(-1, 1, 1)
 
     def moments(self) -> "Examples":
         """Return the same with the weights times the scores as weights."""

@@ -45,11 +45,11 @@ def spread_anchors(
     nodes = torch.arange(DEGREE + 1, device=offset.device) - DEGREE // 2
     places = (left.long().unsqueeze(-1) + nodes).unsqueeze(1)
     places = places + grid.nodes * labels.view(-1, 2, 1, 1)
-    scale = fixed_point(values.abs().sum())
+    scale = fixed_point(values.abs().sum((1, 2, 3))).view(-1, 1, 1, 1)
     sums = add_up(
         None, places.view(-1), (values * scale).long().view(-1), 2 * len(thresholds) * grid.nodes
     )
-    return (sums / scale).view(-1, 2, grid.nodes)
+    return sums.view(-1, 2, grid.nodes) / scale.squeeze(-1)
 
 
 def half_bends(

@@ -50,7 +50,8 @@ class AnchorGrid(NamedTuple):
         number = torch.minimum(torch.maximum(number, self.first), self.last)
         place = (scores - number * self.spacing).mul_(self.density)
         place = functional.hardtanh_(place, -FURTHEST, FURTHEST)
-        number.sub_(self.first - self.nodes / 2).add_(sides, alpha=self.nodes / 2)
+        number.sub_(self.first - self.nodes / 2)
+        number = torch.add(number, sides, alpha=self.nodes / 2)  # in place, vmap needs both mapped
         return number.nan_to_num_(2 * self.nodes - 1).add_(self.start).int().view(-1), place
 
     def positions(self, points: Tensor, margin: float = 0.0) -> Tensor:

@@ -61,17 +61,31 @@ def histogram(grid: AnchorGrid, examples: Examples) -> Histogram:
     """
     scores, sides, weights = examples
     bins, sums = 2 * grid.nodes * scores.shape[1], None
-    total = scores.new_full((), max(len(scores), 1))
-    total = total if weights is None else weights.expand_as(scores).sum(0)
-    scale = fixed_point(total, 1 << HALF)
+    scale = _scales(examples)
     for rows in small_blocks(scores):
         cell, place = grid.locate(scores[rows], sides[rows])
-        mass = scale if weights is None else weights[rows] * scale
-        upper = functional.hardtanh_(place, 0, 1).mul_(mass).long().add_(mass.long() << HALF)
-        sums = add_up(sums, cell, upper.view(-1), bins)
+        mass = scale[0].to(place.dtype)
+        if weights is not None:
+            mass = weights[rows] * torch.where(sides[rows] > 0, scale[1], scale[0])
+        upper = functional.hardtanh_(place, 0, 1) * mass
+        both = upper.round_().long() + (mass.round().long() << HALF)
+        sums = add_up(sums, cell, both.view(-1), bins)
     assert sums is not None
     sums = sums.view(-1, 2, grid.nodes)
     missing = torch.where(sums[:, 1, -1] != 0, torch.nan, 0.0).view(-1, 1, 1)
-    each = scale.double().expand(len(sums)).view(-1, 1, 1)
+    each = scale.mT.unsqueeze(-1)
     mass, upper = (sums >> HALF) / each, (sums & ((1 << HALF) - 1)) / each
     return Histogram(grid, mass + missing, upper)
+
+
+def _scales(examples: Examples) -> Tensor:
+    """Return how many units a weight of 1 is, ``[2, labels]``: a class may weigh next to nothing.
+
+    Half of the bits are room for what is rounded up.
+    """
+    scores, sides, weights = examples
+    totals = torch.full((2, 1), max(len(scores), 1), dtype=torch.float64, device=scores.device)
+    if weights is not None:
+        classes = (sides < 0), (sides > 0)
+        totals = torch.stack([(weights * each).sum(0, dtype=torch.float64) for each in classes])
+    return fixed_point(totals, 1 << (HALF - 1)).expand(2, scores.shape[1])

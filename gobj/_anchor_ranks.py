@@ -32,11 +32,12 @@ class AnchorRanks(NamedTuple):
         place = torch.add(self.start, sides, alpha=self.width / 2).nan_to_num_(0.0)
         part = self.width // 4
         for threshold in self.quarters.unbind(0):
-            place.add_((scores - threshold).sign_().relu_(), alpha=part)
+            place = torch.add(place, (scores - threshold).sign_().relu_(), alpha=part)
         while part > 1:
             part //= 2
             threshold = self.ordered[part - 1 :].index_select(0, place.int().view(-1))
-            place.add_((scores - threshold.view(place.shape)).sign_().relu_(), alpha=part)
+            above = (scores - threshold.view(place.shape)).sign_().relu_()
+            place = torch.add(place, above, alpha=part)
         return place.int().view(-1)
 
 

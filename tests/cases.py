@@ -127,13 +127,23 @@ SPECS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A public loss under a dual rule, called alike whether it takes a state or not."""
+    """A public loss under a dual rule, called alike whether it takes a state or not.
+
+    ``together`` tells that anchors are taken together, as they are with many examples.
+    """
 
     name: str
     rule_name: str | None = None
+    together: bool = False
 
     def __str__(self) -> str:
-        return "-".join(filter(None, (self.name.removesuffix("_loss"), self.rule_name)))
+        parts = (self.name.removesuffix("_loss"), self.rule_name, "together" * self.together)
+        return "-".join(filter(None, parts))
+
+    @property
+    def rounding(self) -> float:
+        """How much more than by a sum in float64 is rounded: a grid holds weights in 31 bits."""
+        return 1e3 if self.together else 1
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -212,8 +222,11 @@ def rules_of(name: str) -> list[str | None]:
     return list(RULES) if takes_state else [None]
 
 
+AREAS = [name for name, spec in SPECS.items() if spec.init is with_anchors]
 CASES = [Case(name, rule) for name in PUBLIC for rule in rules_of(name)]
+CASES += [Case(name, rule, together=True) for name in AREAS for rule in rules_of(name)]
 LOSSES = [Case(name, rules_of(name)[0]) for name in PUBLIC]
+LOSSES += [Case(name, rules_of(name)[0], together=True) for name in AREAS]
 STATEFUL = [case for case in CASES if case.takes("state")]
 CONSTRAINED = [case for case in LOSSES if case.spec.goal]
 

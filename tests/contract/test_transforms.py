@@ -46,6 +46,27 @@ def problems(case: Case) -> tuple[Tensor, Tensor, Tensor, list[State]]:
 
 
 @each_case
+@pytest.mark.parametrize("mapped", ["logits", "labels", "weights"])
+def test_one_argument_may_be_mapped_alone(case: Case, mapped: str) -> None:
+    several = dict(zip(("logits", "labels", "weights"), problems(case)[:3], strict=True))
+    shared = {name: values[0] for name, values in several.items()}
+    state = warmed(case, (3,))
+
+    def loss(one: Tensor) -> Any:
+        given = {**shared, mapped: one}
+        return case(given["logits"], given["labels"], state, **weighted(case, given["weights"]))
+
+    if mapped == "weights" and not case.takes("weights"):
+        return
+    got, after = torch.vmap(loss)(several[mapped])
+    for k, one in enumerate(several[mapped]):
+        expected, expected_after = loss(one)
+        torch.testing.assert_close(got[k], expected, **EXACT)
+        alone = [leaf[k] for leaf in leaves(after)]
+        torch.testing.assert_close(alone, leaves(expected_after), **EXACT)
+
+
+@each_case
 def test_problems_side_by_side_are_separate_calls(case: Case) -> None:
     logits, labels, weights, states = problems(case)
 
@@ -252,7 +273,7 @@ def test_one_graph_serves_every_step(case: Case) -> None:
 
 
 @compiles
-@pytest.mark.parametrize("case", [c for c in LOSSES if c.takes("rule")][-1:], ids=str)
+@pytest.mark.parametrize("case", [c for c in LOSSES if c.spec.goal][-1:], ids=str)
 @pytest.mark.parametrize("rule", ["exact", "surrogate"])
 def test_one_graph_serves_every_value_of_a_tensor_target(case: Case, rule: str) -> None:
     case = Case(case.name, rule)

@@ -37,7 +37,8 @@ def make_parser() -> Parser:
     add("--positive", metavar="VALUE", help=positive)
     add("--weights", metavar="COLUMN", help="case weights, in training and in all metrics")
     add("--objective", default=names[0], help=f"{', '.join(names)}{default}")
-    add("--target", type=float, default=0.9, help=f"of what is held, in (0, 1){default}")
+    target = "of what is held, in (0, 1); default: 0.9, or 0.1 of an FPR or a budget"
+    add("--target", type=float, help=target)
     add("--model", choices=("linear", "mlp"), default="linear", help=default[2:])
     add("--seeds", type=int, default=10, help=f"number of splits{default}")
     add("--steps", type=int, default=500, help=f"batches of 512 rows{default}")
@@ -61,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reaches = [outcome.train_reach for outcome in outcomes]
     if not findings.is_reached(question.goal, reaches):
         missed = findings.explain_miss(question.goal, reaches)
-        parser.error(f"`--target` must be met on training rows; got {options.target:g}: {missed}.")
+        parser.error(
+            f"`--target` must be met on training rows; got {question.goal.target:g}: {missed}."
+        )
     try:
         command.publish(question, outcomes, options)
     except OSError as error:

@@ -29,7 +29,8 @@ class AnchorRanks(NamedTuple):
 
         ``scores`` and ``sides`` are ``[n, labels]``; what is missing is above nothing.
         """
-        place = torch.add(self.start, sides, alpha=self.width / 2).nan_to_num_(0.0)
+        row = torch.add(self.start, sides, alpha=self.width / 2)
+        place = torch.fmax(row, self.start - self.width / 2)  # a missing side stays in its label
         part = self.width // 4
         for threshold in self.quarters.unbind(0):
             place = torch.add(place, (scores - threshold).sign_().relu_(), alpha=part)

@@ -39,8 +39,8 @@ def anchored_costs(
     spacing follows the range of a label's thresholds: up to 40 temperatures, values are within 1e-6
     of the sum of coefficients or of themselves, and slopes within 1e-5 per temperature, where many
     anchors share the weight; within 2e-6 and 4e-5 where one has all. From there on the error of
-    slopes grows with the cube of the range. With few anchors or examples, or a surrogate of one's
-    own, anchors are summed one after the other.
+    slopes grows with the cube of the range. With few anchors or examples, a surrogate of one's own,
+    or a generalized cross entropy of a power below 0.16, anchors are summed one after the other.
 
     Args:
         scores: Scores, shape ``[n, labels]``; an infinite one counts as a huge one.
@@ -66,7 +66,9 @@ def anchored_costs(
 def one_by_one(scores: Tensor, thresholds: Tensor, surrogate: Surrogate) -> bool:
     """Tell whether to take one anchor after the other."""
     anchors = thresholds.shape[1]
-    known = isinstance(surrogate, Smooth | Kinked)
+    known = isinstance(surrogate, Kinked)
+    if isinstance(surrogate, Smooth):
+        known = _nodes(surrogate) <= MOST_NODES
     return not known or anchors <= FEW_ANCHORS or anchors * len(scores) <= FEW_COSTS
 
 
@@ -98,9 +100,7 @@ def _cubics(
     thresholds: Tensor, coefficients: Tensor, surrogate: Smooth
 ) -> tuple[AnchorGrid, list[Tensor]]:
     reach = reach_of(surrogate, FOLDS)
-    temperature = getattr(surrogate, "temperature", 1.0)
-    cells = (2 * reach / temperature + 40) / CELL
-    nodes = min(math.ceil(cells / 64) * 64, MOST_NODES)
+    nodes = _nodes(surrogate)
     grid, rung = lay_grid(thresholds, reach, nodes)
     charges = spread_anchors(grid, thresholds, coefficients, reach)
     bends = half_bends(charges, (spacings(reach, nodes), rung), surrogate, splines=True)
@@ -115,6 +115,13 @@ def _with_rest(
     value, slope = terms(scores, sides, *constants)
     cost, fall = cross_entropy.terms(scores * sides)
     return torch.addcmul(value, rest, cost), torch.addcmul(slope, rest, fall * sides)
+
+
+def _nodes(surrogate: Smooth) -> int:
+    """Return how many nodes reach from one end of a surrogate's bend to the other."""
+    temperature = getattr(surrogate, "temperature", 1.0)
+    cells = (2 * reach_of(surrogate, FOLDS) / temperature + 40) / CELL
+    return math.ceil(cells / 64) * 64
 
 
 def _of_each(

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 Documented = TypeVar("Documented", bound=Callable[..., object])
 
-TARGET = "a number in (0, 1) or a tensor that broadcasts to ``[*labels]``."
+TARGET = """a number in (0, 1), or a tensor that broadcasts to ``[*labels]``, whose values are not
+    checked."""
 
 ARGUMENTS = {
     "logits": """Scores of the examples, shape ``[n, *labels]``; any floating dtype, computed in
@@ -72,9 +73,14 @@ Raises:
     ValueError: If the target is a number outside (0, 1).
 
 Example:
-    >>> import gobj
-    >>> problem = gobj.{name}(0.5)
-    >>> gobj.LinearForm(*problem.cost) == problem.cost
+    >>> import gobj, torch
+    >>> problem, multiplier, threshold = gobj.{name}(0.5), 1.0, 0.0
+    >>> batch = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
+    >>> bound = gobj.lagrangian(*batch, problem, multiplier, threshold)
+    >>> counted = gobj.lagrangian(
+    ...     *batch, problem, multiplier, threshold, surrogate=gobj.zero_one
+    ... )
+    >>> bool(counted < bound)
     True
 """
 

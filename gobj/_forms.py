@@ -69,9 +69,10 @@ class Problem(NamedTuple):
         """
         held = self.constraint
         missed, passed = held.false_negative + held.positives, held.true_negative + held.negatives
-        if isinstance(missed, Tensor) or isinstance(passed, Tensor):
+        tensors = [price for price in (missed, passed) if isinstance(price, Tensor)]
+        if tensors:
             rises = (torch.as_tensor(missed) <= 0) & (torch.as_tensor(passed) <= 0)
-            return rises * 2.0 - 1
+            return rises.to(tensors[0].dtype) * 2 - 1
         return 1.0 if missed <= 0 and passed <= 0 else -1.0
 
 

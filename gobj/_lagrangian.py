@@ -1,4 +1,4 @@
-"""The Lagrangian of a problem on a batch: the one place where surrogates meet linear forms."""
+"""The Lagrangian of a problem on a batch: linear forms, each event by its upper bound."""
 
 from torch import Tensor
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Unpack
 
+import torch
 from torch import Tensor
 
 from gobj._batch import Batch
-from gobj._checks import Number, check_target
+from gobj._checks import Number, broadcasts, check_target, require
 from gobj._forms import Problem
 from gobj._lagrangian import bounded_elements
 from gobj._state import DualState
@@ -36,9 +37,12 @@ class DualLoss(StatefulLoss):
         **options: Unpack[Options],
     ) -> None:
         """Make the state; see the class."""
-        check_target(type(self).__name__, *target)
+        name, (target_name, value) = type(self).__name__, target
+        check_target(name, *target)
+        fits = not isinstance(value, Tensor) or broadcasts(value.shape, torch.Size([num_labels]))
+        require(fits, name, target_name, f"broadcast to {[num_labels]}", value)
         super().__init__(num_labels, **options)
-        self.problem, (self.target_name, value) = problem, target
+        self.problem, self.target_name = problem, target_name
         if isinstance(value, Tensor):
             self.register_buffer("target", value.detach().clone())
         else:
@@ -49,6 +53,11 @@ class DualLoss(StatefulLoss):
         return constrained_loss(
             self.problem, target, given, self.state, self.surrogate, self.rule, self.reduction
         )
+
+    def extra_repr(self) -> str:
+        """Name the target."""
+        value = self.target.tolist() if isinstance(self.target, Tensor) else self.target
+        return f"{self.target_name}={value}, {super().extra_repr()}"
 
     def _elements(
         self, batch: Batch, prior: Tensor, duals: tuple[Tensor, Tensor], surrogate: Surrogate

@@ -1,5 +1,6 @@
 """The training state of an objective: a NamedTuple of detached tensors, saved, restored, merged."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +15,7 @@ class DualState(NamedTuple):
 
     Attributes:
         multiplier: Price of the constraint, at or above 0: how much cost one unit of violation is
-            worth. Near 0 the constraint is free, at its cap it cannot be met.
+            worth. Near 0 the constraint costs nothing. Where it cannot be met, it says nothing.
         threshold: Operating threshold in units of the logit: positive where ``logit > threshold``.
         statistics: What the dual rule keeps for itself, a NamedTuple of tensors.
     """
@@ -106,9 +107,9 @@ def keep_finite(old: Tensor, new: State, values: Tensor) -> State:
 
     The old one is given as it is stacked, and so decides on the dtype.
     """
-    after = torch.stack([*leaves(new), values.expand_as(old[0])]).detach()
+    after = torch.stack([*leaves(new), values.expand_as(old[0])]).detach().to(old.dtype)
     usable = after.abs().amax(0) < torch.inf
-    return unstacked(new, torch.where(usable, after[:-1].to(old.dtype), old))
+    return unstacked(new, torch.where(usable, after[:-1], old))
 
 
 def load_state_dict(state: State, saved: Mapping[str, Tensor]) -> State:
@@ -135,8 +136,8 @@ def load_state_dict(state: State, saved: Mapping[str, Tensor]) -> State:
         The counterpart of ``torch.nn.Module.load_state_dict``.
     """
     own = state_dict(state)
-    missing = sorted(own.keys() ^ saved.keys())
-    require(not missing, "load_state_dict", "saved", f"hold exactly {sorted(own)}", missing)
+    same = own.keys() == saved.keys()
+    require(same, "load_state_dict", "saved", f"hold exactly {sorted(own)}", sorted(saved))
     for name, leaf in own.items():
         same = saved[name].shape == leaf.shape
         requirement = f"have shape {list(leaf.shape)} at {name}"
@@ -151,17 +152,18 @@ def merge_states(states: Sequence[State], shares: Sequence[float] | None = None)
     .. math:: x = \sum_k p_k x_k \Big/ \sum_k p_k
 
     What a rule averages over batches is linear in them, so that merged averages are those over all
-    shards.
+    shards. A shard without a share does not matter, whatever it holds.
 
     Args:
-        states: States of one rule and label shape.
-        shares: Weight :math:`p_k` of each shard, such as its number of examples; equal by default.
+        states: States of one rule, label shape and, for areas, anchors.
+        shares: Weight :math:`p_k` of each shard, such as its number of examples, at or above 0 and
+            not all 0; equal by default.
 
     Returns:
         A state of new tensors.
 
     Raises:
-        ValueError: If there is no state, or not one share per state.
+        ValueError: If there is no state, states differ in kind, or shares are not as above.
 
     Example:
         >>> import gobj, torch
@@ -175,11 +177,26 @@ def merge_states(states: Sequence[State], shares: Sequence[float] | None = None)
         <https://arxiv.org/abs/1602.05629>`_, AISTATS 2017.
     """
     require(len(states) > 0, "merge_states", "states", "hold at least one state", len(states))
-    parts = [1.0] * len(states) if shares is None else list(shares)
-    requirement = f"hold {len(states)} shares, one per state"
-    require(len(parts) == len(states), "merge_states", "shares", requirement, len(parts))
-    shares_of_all = [part / sum(parts) for part in parts]
-    weighed = [[x * p for x in leaves(s)] for s, p in zip(states, shares_of_all, strict=True)]
+    first = states[0]
+    alike = all(_kind(state) == _kind(first) for state in states)
+    require(alike, "merge_states", "states", "be of one rule, shape and dtype", "others")
+    parts = [1.0] * len(states) if shares is None else [float(share) for share in shares]
+    requirement = f"hold {len(states)} shares, one per state, at or above 0 and not all 0"
+    fine = len(parts) == len(states) and min(parts) >= 0 and 0 < sum(parts) < math.inf
+    require(fine, "merge_states", "shares", requirement, repr(parts))
+    given = [(state, part / sum(parts)) for state, part in zip(states, parts, strict=True) if part]
+    weighed = [[leaf * part for leaf in leaves(state)] for state, part in given]
     means = (torch.stack(same).sum(0) for same in zip(*weighed, strict=True))
-    merged: State = like(states[0], means)
+    merged: State = like(first, means)
+    if isinstance(first, AreaState) and isinstance(merged, AreaState):
+        equal = all(torch.equal(first.anchors, state.anchors) for state in states)
+        require(equal, "merge_states", "states", "have the same anchors", "others")
+        return merged._replace(anchors=first.anchors.clone())
     return merged
+
+
+def _kind(state: Any) -> list[object]:
+    """Tell what states that can be merged have in common."""
+    named = state_dict(state)
+    same = [(name, leaf.shape, leaf.dtype) for name, leaf in named.items()]
+    return [type(state), type(state.statistics), *same]

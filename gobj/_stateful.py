@@ -15,6 +15,7 @@ from gobj._checks import (
     check_logits,
     check_number,
     check_reduction,
+    kind,
     require,
     spread_weights,
 )
@@ -52,15 +53,25 @@ class StatefulLoss(nn.Module):
     parameters, which an optimiser of the user's choice moves by its own rule; the gradient of the
     multipliers is reversed and scaled by the factor, so that descent ascends. The factor only
     matters to optimisers whose step grows with the gradient: to Adam it does nothing. Multipliers
-    below zero are set to zero at the next call, weight decay belongs off.
+    below zero count as zero and are set to it at the next call in training mode; weight decay
+    belongs off.
+
+    Attributes:
+        state: The state as the pure functions take it; its tensors have a first axis of labels.
+        multiplier: Price of the constraint, ``[num_labels]``, with anchors
+            ``[num_labels, anchors]``.
+        threshold: An example is called positive where its logit is above it; shape as before.
 
     Args:
         num_labels: Number of labels, each with its own multipliers and thresholds.
         anchors: Anchors of an area, as in :func:`gobj.init_state`.
         loss_type: ``"cross_entropy"`` or ``"hinge"``: short for ``surrogate``.
-        surrogate: Upper bound of the indicator of an error; by default the rule's own.
-        rule: How multipliers and thresholds follow the batches.
-        dual_rate_factor: Scale of the reversed gradient, at or above 0, for the classical mode.
+        surrogate: Upper bound of the indicator of an error; by default the rule's own, and cross
+            entropy in the classical mode.
+        rule: How multipliers and thresholds follow the batches; in the classical mode they do not,
+            and it plays no part.
+        dual_rate_factor: Scale of the reversed gradient, at or above 0, for the classical mode,
+            in which an area takes as long as its anchors one by one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
     """
 
@@ -78,7 +89,8 @@ class StatefulLoss(nn.Module):
         """Make the state; see the class."""
         super().__init__()
         name = type(self).__name__
-        check_number(name, "num_labels", num_labels, low=1, closed=True)
+        whole = isinstance(num_labels, int) and num_labels >= 1
+        require(whole, name, "num_labels", "be a whole number above 0", kind(num_labels))
         check_reduction(name, reduction)
         known = loss_type is None or (loss_type in LOSS_TYPES and surrogate is None)
         requirement = f"be one of {list(LOSS_TYPES)}, without `surrogate` beside it"
@@ -171,11 +183,15 @@ class StatefulLoss(nn.Module):
             with torch.no_grad():
                 multiplier.relu_()
         still = multiplier.detach()
-        reversed_ = still + factor * (still - multiplier)
+        reversed_ = still.relu() + factor * (still - multiplier)
         prior = share_of_positives(name, batch, label_priors)
         surrogate = self.surrogate or cross_entropy
         elements, constant = self._elements(batch, prior, (reversed_, threshold), surrogate)
         return reduced(batch, elements, constant, self.reduction)[0]
+
+    def extra_repr(self) -> str:
+        """Name the number of labels."""
+        return f"num_labels={self.num_labels}"
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move the state with the module, but keep it in float32 or wider."""

@@ -18,7 +18,7 @@ from gobj._checks import check_number
 
 LN2 = math.log(2)  # nats in a bit
 SATURATED = 80.0  # wrong margin in temperatures that counts at most, so that no sigmoid is 0;
-GENTLE = 0.38  # powers below this are not saturated there
+GENTLE = 0.38  # powers below this are not saturated there, and close to 1 when taken
 
 
 class Surrogate(ABC):
@@ -71,17 +71,18 @@ class GeneralizedCrossEntropy(Surrogate):
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Compute cost and slope."""
-        scale = 1 / (1 - 2**-self.q)
+        scale = -1 / math.expm1(-self.q * LN2)
         scaled = margin * (1 / self.temperature)
         if self.q < GENTLE:
-            right, logarithm = scaled.sigmoid(), functional.logsigmoid(scaled)
+            right, exponent = scaled.sigmoid(), functional.logsigmoid(scaled).mul_(self.q)
+            cost, powered = torch.expm1(exponent) * -scale, exponent.exp()
         else:  # faster, and off by less than rounding beyond the clamp
             right = scaled.clamp_min_(-SATURATED).sigmoid_()
-            logarithm = right.log()
-        powered = logarithm.mul_(self.q).exp_()
+            powered = right.log().mul_(self.q).exp_()
+            cost = torch.rsub(powered, scale, alpha=scale)
         steepness = scale * self.q / self.temperature
         slope = torch.rsub(right, -steepness, alpha=-steepness) * powered
-        return torch.rsub(powered, scale, alpha=scale), slope
+        return cost, slope
 
 
 @dataclass(frozen=True)

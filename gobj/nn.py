@@ -5,7 +5,7 @@ from typing import Unpack
 import torch
 
 from gobj._area_module import AreaLoss
-from gobj._checks import Number, check_number, require
+from gobj._checks import Number, require
 from gobj._module import DualLoss
 from gobj._stateful import Options, StatefulLoss
 from gobj.losses.binomial_deviance import BinomialDevianceLoss
@@ -144,7 +144,8 @@ class AUCPRLoss(PrecisionRecallAUCLoss):
         """Make the state; see :class:`AreaLoss`."""
         options.setdefault("dual_rate_factor", 0.1)
         span = (precision_range_lower, precision_range_upper)
-        check_number(type(self).__name__, "num_anchors", num_anchors, low=1, closed=True)
+        whole = isinstance(num_anchors, int) and num_anchors >= 1
+        require(whole, type(self).__name__, "num_anchors", "be a whole number above 0", num_anchors)
         inside = torch.linspace(0, 1, num_anchors + 2)[1:-1]
         super().__init__(num_labels, inside, span, **options)
 

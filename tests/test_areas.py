@@ -279,6 +279,45 @@ def test_anchors_that_do_not_fit_are_refused(anchors: Any) -> None:
         gobj.init_state(anchors=anchors)
 
 
+@pytest.mark.parametrize("missing", ["score", "label"])
+@pytest.mark.parametrize("area", ["average_precision", "precision_recall_auc", "roc_auc"])
+def test_what_is_missing_in_a_large_batch_stays_in_its_label(area: str, missing: str) -> None:
+    scores, labels = noisy(700, (2,))
+    labels, loss = labels.double(), getattr(gobj, f"{area}_loss")
+    state = gobj.init_state((2,), anchors=8, dtype=torch.float64)
+    clean, expected = loss(scores, labels, state, reduction="none")
+    (scores if missing == "score" else labels)[5, 1] = math.nan
+    value, after = loss(scores, labels, state, reduction="none")
+    torch.testing.assert_close(value[:, 0], clean[:, 0])
+    torch.testing.assert_close(after.threshold[0], expected.threshold[0])
+    assert torch.equal(after.threshold[1], state.threshold[1])
+
+
+@pytest.mark.parametrize("light", [1e-3, 1e-8])
+def test_a_class_that_weighs_next_to_nothing_pulls_all_the_same(light: float) -> None:
+    scores, labels = noisy(3000)
+    weights = torch.where(labels > 0, light, 1.0).double()
+    state = gobj.init_state(anchors=8, dtype=torch.float64)
+    _, after = gobj.roc_auc_loss(scores, labels, state, weights=weights)
+    _, alike = gobj.roc_auc_loss(scores, labels, state)
+    got, want = (x.statistics.tracking.positives for x in (after, alike))
+    share, weighed = labels.double().mean(), weights.mean()
+    torch.testing.assert_close(got * weighed / light, want, rtol=1e-4, atol=1e-6 * share.item())
+
+
+def test_the_scale_of_weights_does_not_matter_however_small() -> None:
+    scores, labels = noisy(1000)
+    weights = torch.rand(1000, dtype=torch.float64) + 0.1
+    scores, weights = scores.float(), weights.float()
+    states = [gobj.init_state(anchors=8) for _ in range(2)]
+    for _ in range(5):
+        states = [
+            gobj.roc_auc_loss(scores, labels, state, weights=weights * scale)[1]
+            for state, scale in zip(states, (1.0, 1e-24), strict=True)
+        ]
+    torch.testing.assert_close(states[0].threshold, states[1].threshold, rtol=1e-4, atol=1e-4)
+
+
 def test_a_state_without_anchors_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`state` must come from init_state\(anchors=...\); got"):
         gobj.roc_auc_loss(*noisy(4), gobj.init_state())

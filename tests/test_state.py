@@ -1,5 +1,6 @@
 """States: born, listed, saved, restored and merged."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,8 @@ def test_a_restored_state_keeps_the_dtype_of_the_template() -> None:
 
 def test_a_state_of_another_rule_is_not_restored() -> None:
     saved = gobj.state_dict(gobj.init_state(rule=gobj.DualAscent()))
-    with pytest.raises(ValueError, match=r"^load_state_dict: `saved` must hold exactly .+\.$"):
+    shown = r"got \['multiplier', 'statistics\.violation', 'threshold'\]\.$"
+    with pytest.raises(ValueError, match=rf"^load_state_dict: `saved` must hold exactly .+{shown}"):
         gobj.load_state_dict(gobj.init_state(), saved)
 
 
@@ -150,9 +152,47 @@ def test_shards_count_by_their_shares() -> None:
         torch.testing.assert_close(got, (first + 3 * third) / 4)
 
 
-def test_merging_one_state_changes_nothing() -> None:
-    state = warmed(CASE, (2,))
+def test_a_shard_without_a_share_does_not_matter() -> None:
+    state = gobj.init_state()
+    broken = state._replace(threshold=torch.tensor(math.nan))
+    assert_same_state(gobj.merge_states([state, broken], [3.0, 0.0]), state)
+
+
+@pytest.mark.parametrize("state", [warmed(CASE, (2,)), gobj.init_state((2,), anchors=7)])
+def test_merging_equal_states_changes_nothing(state: Any) -> None:
     assert_same_state(gobj.merge_states([state]), state)
+    merged = gobj.merge_states([state] * 3)
+    torch.testing.assert_close(leaves(merged), leaves(state))
+    if isinstance(state, gobj.AreaState):
+        assert torch.equal(merged.anchors, state.anchors)
+
+
+@pytest.mark.parametrize(
+    ("rule", "surrogate"),
+    [
+        (gobj.DualAscent(signal="surrogate"), gobj.cross_entropy),
+        (gobj.ImplicitMultiplier(), gobj.squared_hinge),
+    ],
+    ids=["bound", "pull"],
+)
+def test_what_single_precision_cannot_hold_leaves_the_state_alone(
+    rule: gobj.DualRule, surrogate: gobj.Surrogate
+) -> None:
+    state = gobj.init_state(rule=rule)
+    logits, labels = torch.tensor([1e39, 1.0, -1.0]).double(), torch.tensor([0, 1, 0])
+    logits[0] = 1e39
+    _, after = gobj.tpr_at_fpr_loss(
+        logits, labels, state, target_fpr=0.1, rule=rule, surrogate=surrogate
+    )
+    assert_same_state(after, state)
+
+
+def test_scores_in_single_precision_leave_anchors_in_double_alone() -> None:
+    anchors = torch.tensor([0.1, 0.3, 0.7], dtype=torch.float64)
+    state = gobj.init_state(anchors=anchors, dtype=torch.float64)
+    _, after = gobj.roc_auc_loss(torch.randn(20), torch.rand(20) < 0.5, state)
+    assert torch.equal(after.anchors, anchors)
+    assert not torch.equal(after.threshold, state.threshold)
 
 
 @pytest.mark.parametrize("shares", [None, [2.0, 1.0]])
@@ -178,11 +218,31 @@ def test_shards_of_one_batch_merge_into_the_averages_of_the_whole() -> None:
 
 @pytest.mark.parametrize(
     ("states", "shares", "argument"),
-    [([], None, "states"), ([gobj.init_state()] * 2, [1.0], "shares")],
-    ids=["no state", "a share too few"],
+    [
+        ([], None, "states"),
+        ([gobj.init_state(), gobj.init_state((1,))], None, "states"),
+        ([gobj.init_state(rule=rule) for rule in RULES[:2]], None, "states"),
+        ([gobj.init_state((2,)), gobj.init_state(anchors=2)], None, "states"),
+        ([gobj.init_state(anchors=torch.tensor([at])) for at in (0.1, 0.2)], None, "states"),
+        ([gobj.init_state()] * 2, [1.0], "shares"),
+        ([gobj.init_state()] * 2, [0.0, 0.0], "shares"),
+        ([gobj.init_state()] * 2, [2.0, -1.0], "shares"),
+        ([gobj.init_state()] * 2, [math.nan, 1.0], "shares"),
+    ],
+    ids=[
+        "no state",
+        "another shape",
+        "another rule",
+        "an area",
+        "other anchors",
+        "a share too few",
+        "no share at all",
+        "a share below zero",
+        "a share that is missing",
+    ],
 )
 def test_what_cannot_be_merged_is_refused(
-    states: list[gobj.DualState], shares: list[float] | None, argument: str
+    states: list[Any], shares: list[float] | None, argument: str
 ) -> None:
     with pytest.raises(ValueError, match=rf"^merge_states: `{argument}` must .+; got .+\.$"):
         gobj.merge_states(states, shares)

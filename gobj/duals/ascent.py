@@ -34,7 +34,8 @@ class DualAscent(DualRule):
         rate: Step size :math:`\eta`, multiplier per unit of violation (a share of the batch) and
             step, above 0.
         signal: ``"exact"`` counts the violation, ``"surrogate"`` takes its upper bound, which is
-            the gradient of the Lagrangian in the multiplier.
+            the gradient of the Lagrangian in the multiplier; of an area that is one bound for each
+            anchor, and takes as long.
         proportional: Weight :math:`\kappa` of the change of the violation, at or above 0; damps
             oscillation.
         cap: Largest multiplier, above 0.

@@ -54,7 +54,7 @@ class ImplicitMultiplier(DualRule):
         rate: Weight of a batch in the running averages, in (0, 1]; the first ``1 / rate`` batches
             count alike.
         cross_entropy_share: The share :math:`\mu`, in [0, 1].
-        cap: Largest multiplier that is reported, above 0; it says that no price is enough.
+        cap: Largest multiplier that is reported, above 0.
 
     Raises:
         ValueError: If an argument is out of range.

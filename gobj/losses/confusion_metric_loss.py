@@ -64,6 +64,7 @@ def confusion_metric_loss(
         >>> confusion_metric_loss(logits, labels, metric=positive_likelihood)
         tensor(0.3385)
     """
+    require(callable(metric), "confusion_metric_loss", "metric", "be a function", repr(metric))
 
     def guarded(counts: SoftConfusion) -> Tensor:
         empty = torch.stack(counts).detach().sum(0) == 0

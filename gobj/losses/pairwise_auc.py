@@ -74,7 +74,9 @@ def pairwise_roc_auc_loss(
             label.
         fpr_range: Part of the area, the false positive rates from the first number to the second,
             in [0, 1]: of the negatives, only those count that lie in this share of their weight,
-            from the highest score down. Which ones is taken as given, not differentiated.
+            from the highest score down. Which ones is taken as given, not differentiated. Where a
+            model cannot rank the positives above a narrow share, it does best by making all scores
+            alike, at a loss of 1: then :func:`gobj.roc_auc_loss` is the better goal.
         reduction: ``"mean"``, the loss above, averaged over labels; ``"none"`` for losses of the
             logits' shape with that mean, where each example has half of the cost of each of its
             pairs; ``"sum"`` for the sum of those.
@@ -159,7 +161,7 @@ def _make_pairs(
     scores = drop_weightless(scores, mass).reshape(flat)
     positive = classes > 0
     missing = scores.detach().amax(0).isnan() | classes.amax(0).isnan()
-    broken = torch.where(missing, torch.nan, 0.0)
+    broken = torch.where(missing, torch.nan, 0.0).to(scores.dtype)
     if mass is None and fpr_range == _WHOLE:
         counts = positive.sum(0, dtype=scores.dtype)
         scale = 1 / nonzero_or_one(counts * (len(scores) - counts))

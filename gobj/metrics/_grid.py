@@ -3,7 +3,8 @@
 Scores are squashed, ``u = sign(x) log(1 + |x|)``, and counted in cells of equal width. The width is
 a power of two and the cells' edges are its multiples, so that a wider grid's cells are unions of a
 narrower one's: widening and merging lose nothing, and a grid depends on its scores alone, not on
-their order or batches. Counts at a cell's edge are therefore exact; only the order within is lost.
+their order or batches. Counts at a cell's edge are therefore exact, but for what squashing a narrow
+score rounds; only the order within is lost.
 """
 
 import math

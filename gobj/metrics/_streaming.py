@@ -25,7 +25,8 @@ def curve_init(
 
     Without ``cells`` every score is kept, the results are exact and memory grows with the examples.
     With ``cells`` the scores are counted on a grid that adapts to their range, in constant memory:
-    areas are approximate, the rates at a returned threshold are still exact counts.
+    areas are approximate, the rates at a returned threshold are still exact counts, of float64
+    scores; of float32 scores up to those that rounding moves across it.
 
     Args:
         labels: Label shape; ``()`` for one binary problem.

@@ -20,7 +20,8 @@ def pose(
     """Check a named target against the batch and build its problem."""
     name, value = target
     check_target(function, name, value)
-    known = batch.per_label(function, name, value) if isinstance(value, Tensor) else value
+    fixed = isinstance(value, Tensor)
+    known = batch.per_label(function, name, value).detach() if fixed else value
     return builder(known)
 
 
@@ -34,7 +35,7 @@ def constrained_loss(
     reduction: Reduction,
 ) -> tuple[Tensor, DualState]:
     """Return the reduced loss and the state for the next batch."""
-    function = f"{builder.__name__}_loss"
+    function = f"{getattr(builder, '__name__', 'constrained')}_loss"
 
     def posed(points: OperatingPoints) -> Problem:
         return pose(function, builder, target, points.batch)

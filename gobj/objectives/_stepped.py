@@ -31,16 +31,17 @@ def stepped(
     expected: type[DualState | AreaState] = DualState,
 ) -> tuple[Tensor, State]:
     """Return the reduced loss and the state for the next batch."""
-    logits, labels, weights, label_priors = given
+    logits, labels, *others = given
+    weights, label_priors = (x.detach() if isinstance(x, Tensor) else x for x in others)
     check_reduction(function, reduction)
     batch = make_batch(function, logits, labels, weights)
     check_state(function, state, expected, rule, logits)
     bound = rule.surrogate if surrogate is None else surrogate
     require(isinstance(bound, Surrogate), function, "surrogate", "be a gobj.Surrogate", bound)
     prior = share_of_positives(function, batch, label_priors)
-    old = stacked(state)
-    incoming = unstacked(state, old.to(batch.scores.dtype))
-    dual = DualState(incoming.multiplier, incoming.threshold, incoming.statistics)
+    moving = DualState(state.multiplier, state.threshold, state.statistics)
+    old = stacked(moving)
+    dual = unstacked(moving, old.to(batch.scores.dtype))
     at = AreaPoints if isinstance(state, AreaState) else SinglePoints
     points = at(batch, dual.threshold, bound)
     problem = pose(points)
@@ -48,8 +49,11 @@ def stepped(
     loss, values = reduced(batch, elements, points.averaged(constant), reduction)
     if moved is dual or not len(logits):
         return loss, state
-    after = incoming._replace(**moved._asdict())
-    return loss, keep_finite(old, after, points.spread(values.detach() / batch.covered()))
+    after = keep_finite(old, moved, points.spread(values.detach() / batch.covered()))
+    still: dict[str, Tensor] = {}
+    if isinstance(state, AreaState):
+        still = {"anchors": state.anchors.detach().clone()}
+    return loss, state._replace(**after._asdict(), **still)
 
 
 def reduced(

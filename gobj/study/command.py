@@ -49,7 +49,9 @@ def train_all(question: Question, options: Namespace) -> list[Outcome]:
     goal, name, table = question
     model = MODELS[options.model]
     print(describe(name, table))
-    print(f"{options.model} models, {options.seeds} seeds, {options.steps} steps of 512\n")
+    print(
+        f"{options.model} models, {options.seeds} seeds, {options.steps} steps of up to 512 rows\n"
+    )
     total = len(METHODS) * len(model.settings) * options.steps
     with tqdm(total=total, desc="training", unit=" steps", leave=False, disable=None) as bar:
         return compare(goal, split(table, options.seeds), model, options.steps, bar.update)

@@ -83,13 +83,15 @@ def spell(name: str) -> str:
     return " ".join(word.upper() if word in ACRONYMS else word for word in words.split("_"))
 
 
-def make_goal(name: str, target: float) -> Goal:
-    """Return the goal of a named objective.
+def make_goal(name: str, target: float | None = None) -> Goal:
+    """Return the goal of a named objective; without a target 0.9, or 0.1 of what has to stay low.
 
     Raises:
         ValueError: If there is no such objective or the target is outside (0, 1).
     """
     known = {objective.name: objective for objective in OBJECTIVES}
     require(name in known, "gobj", "--objective", f"be one of {', '.join(known)}", repr(name))
+    if target is None:
+        target = 0.1 if known[name].held in LOW_IS_GOOD else 0.9
     check_number("gobj", "--target", target, low=0, high=1)
     return Goal(known[name], target)

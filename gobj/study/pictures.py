@@ -15,6 +15,7 @@ from gobj.study.measures import estimate
 
 COLOURS = ("tab:gray", "tab:blue", "tab:red")
 MARKERS = ("s", "D", "o")
+SIZES = (10, 7, 4)  # so that points at one place all show
 
 
 def draw(findings: Findings, path: Path) -> None:
@@ -30,23 +31,30 @@ def draw(findings: Findings, path: Path) -> None:
     assert duals is not None
     _over_time(multiplier, duals[0], "multiplier")
     _over_time(threshold, duals[1], "threshold (logit)")
+    named = {
+        label: handle
+        for axes in (precision, roc)
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named))
     figure.savefig(path, dpi=120)
 
 
 def _curves(axes: Axes, findings: Findings, across: str, up: str) -> None:
     """Draw one rate against another, each method's mean over seeds and its operating point."""
-    for outcome, colour, marker in zip(findings.outcomes, COLOURS, MARKERS, strict=True):
+    looks = zip(findings.outcomes, COLOURS, MARKERS, SIZES, strict=True)
+    for outcome, colour, marker, size in looks:
         grid = torch.linspace(0, 1, 501, dtype=torch.float64).clamp(min=1e-9)
         axes.plot(grid, _mean_curve(outcome, across, up, grid), color=colour)
         (x, _, dx), (y, _, dy) = (estimate(outcome.test[name]) for name in (across, up))
-        axes.errorbar(x, y, dy, dx, marker, color=colour, capsize=3, label=outcome.models.method)
+        point = axes.errorbar(x, y, dy, dx, marker, color=colour, markersize=size, capsize=3)
+        point.set_label(outcome.models.method)
     held, target = findings.goal.objective.held, findings.goal.target
     if held in (across, up):
         line = axes.axhline if held == up else axes.axvline
         line(target, color="black", linestyle=":", label=findings.goal.condition)
     axes.set(xlabel=spell(across), ylabel=spell(up), xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
-    axes.set_title("test rows: mean over seeds, and each method's own threshold", fontsize="medium")
-    axes.legend(loc="best")
+    axes.set_title("test rows: mean curve, own threshold with 95 % intervals", fontsize="medium")
 
 
 def _mean_curve(outcome: Outcome, across: str, up: str, grid: Tensor) -> Tensor:
@@ -61,9 +69,8 @@ def _over_time(axes: Axes, values: Tensor, name: str) -> None:
     """Draw a dual of every seed, and their median."""
     steps = torch.arange(1, len(values) + 1)
     axes.plot(steps, values, color=COLOURS[-1], alpha=0.2, linewidth=0.8)
-    axes.plot(steps, values.median(1).values, color=COLOURS[-1], label="median over seeds")
+    axes.plot(steps, values.median(1).values, color=COLOURS[-1])
     low, high = values[len(values) // 20 :].aminmax()  # the first batches would set the scale
     margin = 0.1 * (high - low).item() + 1e-3
     axes.set(xlabel="step", ylabel=name, ylim=(low.item() - margin, high.item() + margin))
-    axes.set_title("training of the objective: every seed", fontsize="medium")
-    axes.legend(loc="best")
+    axes.set_title("training of the objective: every seed, and their median", fontsize="medium")

@@ -152,6 +152,20 @@ def test_no_gradient_enters_or_leaves_the_state(case: Case) -> None:
 
 
 @each_stateful
+def test_only_the_scores_have_a_gradient(case: Case) -> None:
+    logits, labels, weights = sample(case)
+    fixed = {"weights": weights, "label_priors": torch.full((3,), 0.4).double()}
+    if case.spec.goal:
+        name, value = case.target
+        fixed[name] = torch.full((3,), value).double()
+    fixed = {name: value.requires_grad_() for name, value in fixed.items()}
+    loss, _ = case(logits.requires_grad_(), labels, case.start((3,)), **fixed)
+    loss.backward()
+    assert logits.grad is not None
+    assert [value.grad for value in fixed.values()] == [None] * len(fixed)
+
+
+@each_stateful
 def test_a_loss_of_constant_scores_needs_no_gradient(case: Case) -> None:
     state = changed(case.start(), lambda leaf: leaf.requires_grad_())
     loss, _ = case(torch.randn(5, dtype=torch.float64), torch.ones(5), state)

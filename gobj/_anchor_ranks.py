@@ -27,7 +27,8 @@ class AnchorRanks(NamedTuple):
     def locate(self, scores: Tensor, sides: Tensor) -> Tensor:
         """Return the number of thresholds below each score, plus where its row starts, flat.
 
-        ``scores`` and ``sides`` are ``[n, labels]``; what is missing is above nothing.
+        ``scores`` and ``sides`` are ``[n, labels]``; a missing score is above nothing, and a
+        missing side is that of a negative.
         """
         row = torch.add(self.start, sides, alpha=self.width / 2)
         place = torch.fmax(row, self.start - self.width / 2)  # a missing side stays in its label

@@ -318,6 +318,26 @@ def test_the_scale_of_weights_does_not_matter_however_small() -> None:
     torch.testing.assert_close(states[0].threshold, states[1].threshold, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("n", [50, 900])
+def test_the_default_dtype_does_not_matter(n: int) -> None:
+    scores, labels = (x.float() for x in noisy(n, (2,)))
+    state, targets = gobj.init_state((2,), anchors=8), torch.tensor([0.8, 0.9])
+
+    def losses() -> list[Tensor]:
+        area, _ = gobj.roc_auc_loss(scores, labels, state)
+        options = {"target_precision": targets}
+        point, _ = gobj.recall_at_precision_loss(scores, labels, gobj.init_state((2,)), **options)
+        return [area, point, gobj.pairwise_roc_auc_loss(scores, labels)]
+
+    expected = losses()
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = losses()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(got, expected)
+
+
 def test_a_state_without_anchors_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`state` must come from init_state\(anchors=...\); got"):
         gobj.roc_auc_loss(*noisy(4), gobj.init_state())

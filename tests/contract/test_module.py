@@ -1,6 +1,7 @@
 """Every module against the function of the same name, and as a part of a training program."""
 
 import copy
+import functools
 import inspect
 import pickle
 from pathlib import Path
@@ -363,13 +364,15 @@ def test_classical_multipliers_ascend_by_a_scaled_reversed_gradient(case: Case) 
 
 
 @each_constrained
-def test_classical_multipliers_below_zero_are_set_to_zero_at_the_next_call(case: Case) -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_classical_multipliers_below_zero_count_as_zero(case: Case, training: bool) -> None:
     logits, labels, _ = sample(case)
-    criterion = classical(case)
+    criterion = classical(case).train(training)
     with torch.no_grad():
         criterion.multiplier.fill_(-3)
     loss = criterion(logits, labels)
-    torch.testing.assert_close(criterion.multiplier.detach(), torch.zeros(3).double())
+    kept = torch.full((3,), 0.0 if training else -3.0).double()
+    torch.testing.assert_close(criterion.multiplier.detach(), kept)
     expected = frozen(case, logits, labels, torch.zeros(3), criterion.threshold)
     torch.testing.assert_close(loss, expected)
 
@@ -449,6 +452,7 @@ def test_aliases_take_exactly_one_target(alias: Any) -> None:
 
 REFUSED = [
     ("num_labels", {"num_labels": 0}),
+    ("num_labels", {"num_labels": 2.0}),
     ("loss_type", {"loss_type": "xent"}),
     ("loss_type", {"loss_type": "hinge", "surrogate": gobj.hinge}),
     ("dual_rate_factor", {"dual_rate_factor": -1.0}),
@@ -475,6 +479,27 @@ def test_a_module_refuses_a_target_out_of_range(case: Case, target: Any) -> None
     form = rf"^{case.module.__name__}: `{case.target[0]}` must .+; got .+\.$"
     with pytest.raises(ValueError, match=form):
         case.module(**{case.target[0]: target})
+
+
+@each_constrained
+def test_a_module_refuses_targets_for_other_labels(case: Case) -> None:
+    form = rf"^{case.module.__name__}: `{case.target[0]}` must broadcast to .+; got .+\.$"
+    with pytest.raises(ValueError, match=form):
+        make(case, num_labels=3, **{case.target[0]: torch.tensor([0.5, 0.6])})
+
+
+@each_constrained
+def test_a_module_shows_its_target_and_labels(case: Case) -> None:
+    name, value = case.target
+    assert f"({name}={value}, num_labels=3)" in repr(make(case, num_labels=3))
+
+
+def test_a_module_takes_a_problem_of_ones_own() -> None:
+    problem = functools.partial(gobj.recall_at_precision)
+    criterion = gobj.nn.DualLoss(problem, ("target_precision", 0.9))
+    logits, labels = torch.tensor([1.0, 2.0, -1.0]), torch.tensor([0, 1, 1])
+    plain = gobj.nn.RecallAtPrecisionLoss(0.9)
+    torch.testing.assert_close(criterion(logits, labels), plain(logits, labels))
 
 
 @each_constrained

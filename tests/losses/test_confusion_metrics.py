@@ -359,6 +359,12 @@ def test_signature_and_docstring_show_every_argument_in_order(name: str) -> None
     ] == []
 
 
+def test_a_metric_in_words_is_refused() -> None:
+    form = r"^confusion_metric_loss: `metric` must be a function; got 'f1'\.$"
+    with pytest.raises(ValueError, match=form):
+        losses.confusion_metric_loss(torch.zeros(3), torch.ones(3), metric="f1")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

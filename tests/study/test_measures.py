@@ -81,6 +81,14 @@ def test_every_other_target_is_within_reach(name: str, reach: float) -> None:
     assert make_goal(name, 0.3).reach(curve).item() == reach
 
 
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("recall_at_precision", 0.9), ("tpr_at_fpr", 0.1), ("recall_at_budget", 0.1)],
+)
+def test_a_rate_that_has_to_stay_low_has_a_low_target_by_default(name: str, target: float) -> None:
+    assert make_goal(name).target == target
+
+
 def outcome_of(method: str, value: list[float], held: str, rate: float = 0.9) -> Outcome:
     values, rates = torch.tensor(value), {held: torch.tensor([rate, rate, rate])}
     trained = Trained(method, Setting("SGD", 0.3), 1.0, [], None, None)

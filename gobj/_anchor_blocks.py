@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from gobj._attached import Terms
+from gobj._attached import Terms, compiles_transforms
 from gobj._blocks import row_blocks
 
 FEWEST, MOST = 16384, 131072  # scores in a block, so that its temporaries stay in a cache
@@ -48,7 +48,7 @@ def _(values: list[Tensor]) -> list[Tensor]:
 
 def settled(values: Iterable[Tensor]) -> list[Tensor]:
     """Keep the compiler from computing for each example what it can for each label."""
-    compiling = torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active()
+    compiling = torch.compiler.is_compiling() and not compiles_transforms()
     return _settled([x.contiguous() for x in values]) if compiling else list(values)
 
 

@@ -31,13 +31,21 @@ def attached(
         constants: What else the function depends on; no gradient reaches them.
     """
     value: Tensor
-    if torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        value = known[0]  # the compiler maps no custom function, but differentiates anything
+    if compiles_transforms():
+        value = known[0]
     elif torch.compiler.is_compiling():
         value = _Compiled.apply(point, *known)  # type: ignore[no-untyped-call]
     else:
         value = _Eager.apply(point, *known, terms, *constants)[0]  # type: ignore[no-untyped-call]
     return value
+
+
+def compiles_transforms() -> bool:
+    """Tell whether the compiler is in a transform: it maps no custom function.
+
+    But it differentiates anything else.
+    """
+    return torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 class _Compiled(torch.autograd.Function):

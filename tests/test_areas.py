@@ -273,7 +273,9 @@ def test_ranges_without_a_width_or_outside_are_refused(
         module(**{argument: span})
 
 
-@pytest.mark.parametrize("anchors", [0, -1, 2.5, True, torch.ones(3).int(), torch.ones(2, 3)])
+@pytest.mark.parametrize(
+    "anchors", [0, -1, 2.5, True, torch.ones(3).int(), torch.ones(2, 3), torch.ones(0)]
+)
 def test_anchors_that_do_not_fit_are_refused(anchors: Any) -> None:
     with pytest.raises(ValueError, match="init_state: `anchors` must"):
         gobj.init_state(anchors=anchors)

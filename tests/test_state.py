@@ -63,6 +63,15 @@ def test_narrow_states_are_refused(dtype: torch.dtype) -> None:
         gobj.init_state(dtype=dtype)
 
 
+def test_no_labels_at_all_cost_nothing() -> None:
+    state = gobj.init_state((0,))
+    loss, after = gobj.recall_at_precision_loss(
+        torch.zeros(4, 0), torch.zeros(4, 0), state, target_precision=0.9
+    )
+    assert loss.item() == 0
+    assert_same_state(after, state)
+
+
 def test_a_state_needs_a_rule() -> None:
     with pytest.raises(ValueError, match=r"^init_state: `rule` must be a dual rule; got .+\.$"):
         gobj.init_state(rule=gobj.DualAscent)

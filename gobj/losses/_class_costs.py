@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction, FunctionCtx
 from torch.nn import functional
 
+from gobj._attached import compiles_transforms
 from gobj._checks import check_number, kind, require
 from gobj.losses._weighting import bound, drop_weightless, weigh
 
@@ -122,6 +123,8 @@ class _SilenceInBothModes(_Silence):
 
 
 def _silence(values: Tensor, keep: Tensor) -> Tensor:
+    if compiles_transforms():
+        return torch.where(keep, values, 0)
     function = _Silence if torch.compiler.is_compiling() else _SilenceInBothModes
     silenced: Tensor = function.apply(values, keep)  # type: ignore[no-untyped-call]
     return silenced

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gobj._blocks import blocks
 
@@ -25,7 +26,8 @@ class Parts(NamedTuple):
     def of(self, scores: Tensor) -> Tensor:
         """Return the part of each score, counted through those of all labels, ``[n, labels]``."""
         distances = (scores - self.low).mul_(self.width.reciprocal().to(scores.dtype))
-        return in_rows(distances.clamp_(0, self.number - 0.5).long(), self.number)
+        inside = functional.hardtanh_(distances, 0, self.number - 0.5)
+        return in_rows(inside.long(), self.number)
 
 
 class ClosedGaps(NamedTuple):
@@ -62,7 +64,7 @@ def close_gaps(scores: Tensor, reach: float, count: int) -> ClosedGaps:
     here = seen.new_ones(())
     for block in blocks(scores):
         part = parts.of(block).reshape(-1)
-        seen.scatter_(0, part, here.expand_as(part))
+        seen = seen.scatter(0, part, here.expand_as(part))
     width = parts.width.unsqueeze(1)
     taken = _to_take(seen.view(-1, count), torch.ceil(reach / width))
     removed = taken * width

@@ -181,7 +181,8 @@ def lay_out(scores: Tensor, positive: Tensor, reach: float) -> KernelGrid:
     points = []
     for block, side in zip(blocks(scores), blocks(positive), strict=True):
         start = starts.index_select(0, gaps.parts.of(block).reshape(-1)).view_as(block)
-        places = (block - start).mul_(scale).add_(MARGIN).clamp_(MARGIN - 4, nodes - MARGIN + 4)
+        places = (block - start).mul_(scale).add_(MARGIN)
+        functional.hardtanh_(places, MARGIN - 4, nodes - MARGIN + 4)
         cell = in_rows(torch.add(places.long(), side, alpha=nodes), 2 * nodes)
         points.append(Points(cell, places.frac_().sub_(0.5)))
     middles = torch.arange(nodes, device=scores.device) + (0.5 - MARGIN)

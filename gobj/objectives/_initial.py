@@ -89,9 +89,8 @@ def _places(anchors: int | Tensor, like: Tensor) -> Tensor:
     """Return where the anchors of each label are, ``[*labels, anchors]``."""
     if isinstance(anchors, Tensor):
         shape = torch.Size((*like.shape, *(anchors.shape[-1:] or (1,))))
-        fine = (
-            anchors.is_floating_point() and anchors.dim() > 0 and broadcasts(anchors.shape, shape)
-        )
+        some = anchors.is_floating_point() and anchors.dim() > 0 and anchors.numel() > 0
+        fine = some and broadcasts(anchors.shape, shape)
         requirement = f"be floating-point places that broadcast to {[*like.shape, 'anchors']}"
         require(fine, "init_state", "anchors", requirement, anchors)
         return anchors.to(like).expand(shape).clone()

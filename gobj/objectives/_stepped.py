@@ -62,6 +62,6 @@ def reduced(
     """Return the reduced loss, and the loss of each label; each element lacks the constant."""
     values = batch.rate(elements) + constant * batch.covered()
     if reduction == "mean":
-        return values.mean(), values
+        return (values.mean() if values.numel() else values.sum()), values
     each = batch.each(elements + constant)
     return each.sum() if reduction == "sum" else each, values

@@ -273,6 +273,23 @@ def test_one_graph_serves_every_step(case: Case) -> None:
 
 
 @compiles
+@each_loss
+def test_a_map_over_problems_compiles(case: Case) -> None:
+    torch._dynamo.reset()
+    logits, labels, weights, states = problems(case)
+
+    def loss(logits: Tensor, labels: Tensor, weights: Tensor, state: State) -> Any:
+        return case(logits, labels, state, **weighted(case, weights))
+
+    mapped = torch.vmap(loss)
+    given = logits, labels, weights, stacked(states)
+    got, after = torch.compile(mapped, fullgraph=True, backend="aot_eager")(*given)
+    expected, expected_after = mapped(*given)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(leaves(after), leaves(expected_after))
+
+
+@compiles
 @pytest.mark.parametrize("case", [c for c in LOSSES if c.spec.goal][-1:], ids=str)
 @pytest.mark.parametrize("rule", ["exact", "surrogate"])
 def test_one_graph_serves_every_value_of_a_tensor_target(case: Case, rule: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gobj._batch import Batch
-from gobj._checks import Number, broadcasts, check_target, require
+from gobj._checks import Number, broadcasts, check_target, kind, require
 from gobj._forms import Problem
 from gobj._lagrangian import bounded_elements
 from gobj._state import DualState
@@ -56,8 +56,7 @@ class DualLoss(StatefulLoss):
 
     def extra_repr(self) -> str:
         """Name the target."""
-        value = self.target.tolist() if isinstance(self.target, Tensor) else self.target
-        return f"{self.target_name}={value}, {super().extra_repr()}"
+        return f"{self.target_name}={kind(self.target)}, {super().extra_repr()}"
 
     def _elements(
         self, batch: Batch, prior: Tensor, duals: tuple[Tensor, Tensor], surrogate: Surrogate

@@ -65,7 +65,8 @@ class ScoreGrid(NamedTuple):
     def _count(self, counts: Tensor, scores: Tensor, labels: Tensor, mass: Tensor) -> Tensor:
         """Add scores within the range to counts ``[*labels, 2 * cells]``, which are used up."""
         cells, dtype = self.weights.shape[-1], scores.dtype
-        cell = (_squashed(scores) * -self.scale.to(dtype)).floor_().add_(self.top.to(dtype))
+        near = functional.hardtanh_(_squashed(scores), -_FARTHEST, _FARTHEST)
+        cell = (near * -self.scale.to(dtype)).floor_().add_(self.top.to(dtype))
         cell = functional.hardtanh_(cell, 0, cells - 1).add_(labels, alpha=cells).nan_to_num_()
         index = cell.int().movedim(0, -1).contiguous()
         added = mass.to(counts.dtype).movedim(0, -1).contiguous()

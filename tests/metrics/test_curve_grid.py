@@ -1,3 +1,5 @@
+import math
+
 import hypothesis.strategies as st
 import pytest
 import torch
@@ -108,6 +110,17 @@ def test_merging_grids_is_counting_all_their_scores(
     merged = curve_merge(*(filled(*part, cells=cells) for part in parts))
     whole = filled(*(torch.cat(column) for column in zip(*parts, strict=True)), cells=cells)
     torch.testing.assert_close(merged, whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_the_furthest_scores_share_a_cell_whatever_comes_later(side: float) -> None:
+    far = torch.tensor([-1.0, -1.5e7, -1e9, -math.inf]).double() * side
+    near = torch.zeros(1, dtype=torch.float64)
+    first = filled(near, torch.zeros(1), cells=64)
+    later = curve_update(first, far, torch.ones(4))
+    merged = curve_merge(first, filled(far, torch.ones(4), cells=64))
+    torch.testing.assert_close(merged, later, rtol=0, atol=0)
+    assert sorted(later.weights[1].tolist())[-2:] == [1.0, 3.0]
 
 
 @given(SCORES)

@@ -15,6 +15,7 @@ from gobj._forms import LinearForm, Rates
 from gobj._lagrangian import bounded_elements, bounds_of
 from gobj._surrogates import LN2, Surrogate, cross_entropy
 
+FEWEST = 1e-6  # positives, as a share of a batch
 FURTHEST = 1e4  # distance that counts, so that an infinite score leaves the mean finite
 
 
@@ -56,6 +57,10 @@ class OperatingPoints(ABC):
     def averaged(self, values: Number) -> Number:
         """Average values per point over the points of each label, ``[*labels]``."""
         return values
+
+    def positives(self) -> Tensor:
+        """Return the share of positives at each point, above 0 so that rates stay finite."""
+        return self.spread(self.batch.share).clamp(min=FEWEST)
 
     @abstractmethod
     def elements(self, form: LinearForm) -> Tensor:

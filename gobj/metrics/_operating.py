@@ -36,7 +36,7 @@ OBJECTIVES = (
     Objective("specificity_at_npv", "target_npv", "specificity", "npv", -1),
     Objective("recall_at_budget", "budget", "recall", "flagged", 0),
 )
-_LOW_IS_GOOD = ("fpr", "flagged")
+LOW_IS_GOOD = ("fpr", "flagged")
 
 
 def rates(curve: Curve) -> dict[str, Tensor]:
@@ -62,8 +62,8 @@ def operating_point(curve: Curve, objective: Objective, target: Number) -> dict[
     value, share = table[best], table[held]
     if isinstance(target, Tensor):  # a share equal to the target must not miss it by rounding
         share, target = share.to(target.dtype), target.unsqueeze(-1)
-    met = share <= target if held in _LOW_IS_GOOD else share >= target
-    merit = torch.where(met, -value if best in _LOW_IS_GOOD else value, -2)
+    met = share <= target if held in LOW_IS_GOOD else share >= target
+    merit = torch.where(met, -value if best in LOW_IS_GOOD else value, -2)
     # Of equal entries argmax takes the first, which is the fewest positives; where none meets the
     # target all are equal.
     last = merit.shape[-1] - 1

@@ -17,8 +17,6 @@ from gobj.objectives._area import area_loss
 from gobj.objectives._initial import DEFAULT_RULE
 from gobj.objectives.precision_at_recall import precision_at_recall
 
-FEWEST = 1e-6  # share of positives that keeps the precision of an empty batch finite
-
 
 def precision_at_recalls(rates: Tensor, points: OperatingPoints) -> Problem:
     r"""Pose: at each anchor the fewest false alarms at its recall, priced by what they cost there.
@@ -26,7 +24,7 @@ def precision_at_recalls(rates: Tensor, points: OperatingPoints) -> Problem:
     At a recall :math:`\rho` the precision is :math:`p = \rho P / (\rho P + FP)`, and its derivative
     in :math:`FP` is :math:`-p^2 / (\rho P)`.
     """
-    hits = rates * points.spread(points.batch.share).clamp(min=FEWEST)
+    hits = rates * points.positives()
     precision = hits / (hits + points.counted().false_positive)
     held = precision_at_recall(rates).constraint
     return Problem(LinearForm(false_positive=precision.square() / rates), held)

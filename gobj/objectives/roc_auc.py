@@ -19,7 +19,6 @@ from gobj.objectives._area import Span, area_loss
 from gobj.objectives._initial import DEFAULT_RULE
 from gobj.objectives.tpr_at_fpr import tpr_at_fpr
 
-FEWEST = 1e-6  # share of positives that keeps the rates of an empty batch finite
 SOFTNESS = 0.05  # of the ends of a range of true positive rates
 
 
@@ -31,7 +30,7 @@ def tpr_at_fprs(tpr_range: Span, rates: Tensor, points: OperatingPoints) -> Prob
     problem, (low, high) = tpr_at_fpr(rates), tpr_range
     if (low, high) == (0, 1):
         return problem
-    positives = points.spread(points.batch.share).clamp(min=FEWEST)
+    positives = points.positives()
     rate, inside = points.counted().true_positive / positives, torch.ones_like(rates)
     if low > 0:
         inside = inside * torch.sigmoid((rate - low) / SOFTNESS)

@@ -8,10 +8,9 @@ from torch import Tensor
 import gobj
 from gobj._checks import check_number, require
 from gobj.metrics._curve import Curve
-from gobj.metrics._operating import OBJECTIVES, Objective, operating_point, rates
+from gobj.metrics._operating import LOW_IS_GOOD, OBJECTIVES, Objective, operating_point, rates
 
 ACRONYMS = ("fpr", "npv", "tpr")
-LOW_IS_GOOD = ("fpr", "flagged")
 FEWEST_HITS = 5  # examples on the right side, below which a ratio is met by luck
 
 

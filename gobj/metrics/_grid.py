@@ -55,6 +55,8 @@ class ScoreGrid(NamedTuple):
             mass, squares = weights.expand_as(scores), (weights.square() * labels).sum(0)
         low = _squashed(examples.scores_or(math.inf).amin(0))
         high = _squashed(examples.scores_or(-math.inf).amax(0))
+        nobody = low > high
+        low, high = (torch.where(nobody, x, x.clamp(-_FARTHEST, _FARTHEST)) for x in (low, high))
         wide = self._widen(low + 0 * squares, high)  # NaN where a label is
         flat = wide.weights.flatten(-2)
         for block in zip(blocks(scores), blocks(labels), blocks(mass), strict=True):
@@ -109,8 +111,8 @@ class ScoreGrid(NamedTuple):
 
     def _widen(self, low: Tensor, high: Tensor) -> "ScoreGrid":
         """Return the grid over a range that includes ``low`` and ``high`` as well."""
-        low = torch.minimum(self.low, low.clamp(min=-_FARTHEST)).to(self.low.dtype)
-        high = torch.maximum(self.high, high.clamp(max=_FARTHEST)).to(self.low.dtype)
+        low = torch.minimum(self.low, low).to(self.low.dtype)
+        high = torch.maximum(self.high, high).to(self.low.dtype)
         scale, top = _edges(low, high, self.weights.shape[-1])
         shrink = scale / self.scale
         first, cells = top - self.top * shrink, self.weights.shape[-1]

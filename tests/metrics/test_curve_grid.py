@@ -121,6 +121,10 @@ def test_the_furthest_scores_share_a_cell_whatever_comes_later(side: float) -> N
     merged = curve_merge(first, filled(far, torch.ones(4), cells=64))
     torch.testing.assert_close(merged, later, rtol=0, atol=0)
     assert sorted(later.weights[1].tolist())[-2:] == [1.0, 3.0]
+    for score in far:  # alone in their grid
+        one = score[None], torch.ones(1)
+        merged, later = curve_merge(first, filled(*one, cells=64)), curve_update(first, *one)
+        torch.testing.assert_close(merged, later, rtol=0, atol=0)
 
 
 @given(SCORES)

@@ -5,10 +5,10 @@ from gobj import nn as nn
 from gobj._forms import LinearForm as LinearForm
 from gobj._forms import Problem as Problem
 from gobj._lagrangian import lagrangian as lagrangian
+from gobj._merging import merge_states as merge_states
 from gobj._state import AreaState as AreaState
 from gobj._state import DualState as DualState
 from gobj._state import load_state_dict as load_state_dict
-from gobj._state import merge_states as merge_states
 from gobj._state import state_dict as state_dict
 from gobj._surrogates import Surrogate as Surrogate
 from gobj._surrogates import cross_entropy as cross_entropy

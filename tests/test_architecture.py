@@ -23,7 +23,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 LAYERS = [
     ["gobj._checks", "gobj._documentation", "gobj._attached", "gobj._blocks", "gobj._splines"],
     ["gobj._surrogates", "gobj._state", "gobj._forms", "gobj._rows", "gobj.labels"],
-    ["gobj._batch"],
+    ["gobj._batch", "gobj._merging"],
     ["gobj._blend"],
     ["gobj._lagrangian"],
     ["gobj._points"],

@@ -188,8 +188,7 @@ def test_what_single_precision_cannot_hold_leaves_the_state_alone(
     rule: gobj.DualRule, surrogate: gobj.Surrogate
 ) -> None:
     state = gobj.init_state(rule=rule)
-    logits, labels = torch.tensor([1e39, 1.0, -1.0]).double(), torch.tensor([0, 1, 0])
-    logits[0] = 1e39
+    logits, labels = torch.tensor([1e39, 1, -1], dtype=torch.float64), torch.tensor([0, 1, 0])
     _, after = gobj.tpr_at_fpr_loss(
         logits, labels, state, target_fpr=0.1, rule=rule, surrogate=surrogate
     )

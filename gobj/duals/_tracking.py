@@ -38,10 +38,12 @@ class Tracking(NamedTuple):
     slack: Tensor
 
 
-def observed(points: OperatingPoints, problem: Problem, prior: Tensor) -> Tracking:
-    """Return what a batch shows."""
+def observed(
+    points: OperatingPoints, problem: Problem, direction: Number, prior: Tensor
+) -> Tracking:
+    """Return what a batch shows; the direction is that of the problem, in which it is repaired."""
     seen = points.seen()
-    violation, slack = _violation(problem, seen.rates, prior)
+    violation, slack = _violation(problem, direction, seen.rates, prior)
     return Tracking(
         seen.pull_of_positives,
         seen.pull_of_negatives,
@@ -58,25 +60,28 @@ def averaged(old: Averages, now: Averages, rate: Tensor) -> Averages:
     return type(old)(*torch.lerp(torch.stack(list(old)), torch.stack(list(now)), rate).unbind(0))
 
 
-def step_size(problem: Problem, now: Tracking, violation: Tensor, steps: Tensor) -> Tensor:
+def step_size(
+    problem: Problem, direction: Number, now: Tracking, violation: Tensor, steps: Tensor
+) -> Tensor:
     """Return how far the threshold moves: fast where the violation's sign persists."""
     noise = now.violation_squared.clamp(min=TINY**1.5)
     steady = (NOISE_SHARE * now.slack.square() / noise).clamp(max=STEADY_RATE)
     persistent = PERSISTENT_RATE * now.violation.square() / noise
     rate = torch.maximum(torch.maximum(steady, 0.3 / steps), persistent)
-    slope = _slope(problem, now) * now.distance
+    slope = _slope(problem, direction, now) * now.distance
     newton = rate * violation / torch.maximum(slope, 0.2 * now.slack).clamp(min=TINY)
     return now.distance * newton.clamp(-LARGEST_STEP, LARGEST_STEP)
 
 
-def _violation(problem: Problem, rates: Rates, prior: Tensor) -> tuple[Tensor, Tensor]:
+def _violation(
+    problem: Problem, direction: Number, rates: Rates, prior: Tensor
+) -> tuple[Tensor, Tensor]:
     """Count the violation, signed so that above 0 the threshold must rise, and its slack.
 
     Where nothing is left to flag, or to leave out, a constraint on a ratio reads 0 for ever; there
     it counts as slack, so that the threshold comes back. Where nothing is left to win, slack does
     not count, so that the threshold stays.
     """
-    direction = problem.direction()
     slack = -problem.constraint.constant(prior)
     value = problem.constraint.value(rates, prior)
     flagged = rates.true_positive + rates.false_positive
@@ -85,9 +90,9 @@ def _violation(problem: Problem, rates: Rates, prior: Tensor) -> tuple[Tensor, T
     return torch.where(left < NOBODY, torch.minimum(value, -0.2 * slack), value) * direction, slack
 
 
-def _slope(problem: Problem, now: Tracking) -> Tensor:
+def _slope(problem: Problem, direction: Number, now: Tracking) -> Tensor:
     """Return how fast a rise of the threshold repairs, where pulls stand for densities there."""
-    held, towards = problem.constraint, problem.direction() / PULL_OF_DENSITY
+    held, towards = problem.constraint, direction / PULL_OF_DENSITY
     by_positives = (held.true_positive - held.false_negative) * towards
     by_negatives = (held.false_positive - held.true_negative) * towards
     return _positive(by_positives) * now.positives + _positive(by_negatives) * now.negatives

@@ -99,12 +99,13 @@ class ImplicitMultiplier(DualRule):
         self, points: OperatingPoints, problem: Problem, state: DualState, prior: Tensor
     ) -> tuple[Tensor, Number, DualState]:
         """Return the loss example by example, and the state one batch on."""
-        seen = observed(points, problem, prior)
+        direction = problem.direction()
+        seen = observed(points, problem, direction, prior)
         steps = state.statistics.steps + 1
         tracking = averaged(state.statistics.tracking, seen, (1 / steps).clamp(min=self.rate))
-        multiplier = self._multiplier(problem, tracking)
+        multiplier = self._multiplier(problem, direction, tracking)
         elements = points.mixed(*self._weights(points, problem, multiplier, tracking))
-        threshold = state.threshold + step_size(problem, tracking, seen.violation, steps)
+        threshold = state.threshold + step_size(problem, direction, tracking, seen.violation, steps)
         return elements, 0.0, DualState(multiplier, threshold, ImplicitStatistics(steps, tracking))
 
     def _weights(
@@ -123,9 +124,9 @@ class ImplicitMultiplier(DualRule):
         positives, negatives = (weights * (scale * (1 - self.cross_entropy_share))).unbind(0)
         return positives, negatives, scale * (self.cross_entropy_share * LN2)
 
-    def _multiplier(self, problem: Problem, pulls: Tracking) -> Tensor:
+    def _multiplier(self, problem: Problem, direction: Number, pulls: Tracking) -> Tensor:
         """Solve the balance of pulls for the multiplier; the cap where no price is enough."""
-        ratio, direction = pulls.negatives / pulls.positives.clamp(min=TINY), problem.direction()
+        ratio = pulls.negatives / pulls.positives.clamp(min=TINY)
 
         def balance(form: LinearForm) -> Tensor:
             on_positives = form.false_negative - form.true_positive

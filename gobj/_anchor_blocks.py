@@ -1,17 +1,15 @@
-"""How the work on many anchors is cut: into blocks of rows, and sums that ignore the order."""
+"""How the work on many anchors is cut into blocks, of rows and of labels."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from gobj._attached import Terms, compiles_transforms
+from gobj._attached import compiles_transforms
 from gobj._blocks import row_blocks
 
 FEWEST, MOST = 16384, 131072  # scores in a block, so that its temporaries stay in a cache
 COUNTABLE = 1 << 23  # cells that single precision can count, with halves
-LARGEST = 1 << 61  # integer that a sum may be
-TINIEST = 1e-200  # total that is told from 0
 
 
 def small_blocks(scores: Tensor) -> list[slice]:
@@ -19,21 +17,15 @@ def small_blocks(scores: Tensor) -> list[slice]:
     return row_blocks(scores, min(max(scores.numel() // 12, FEWEST), MOST))
 
 
-def by_rows(terms: Terms, scores: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute value and slope block by block; the first of the others has the scores' shape."""
-    sides, *constants = others
-    blocks = small_blocks(scores)
-    if len(blocks) == 1:
-        return terms(scores, sides, *constants)
-    wholes: tuple[Tensor, ...] = ()
-    for rows in blocks:
-        parts = terms(scores[rows], sides[rows], *constants)
-        wholes = wholes or tuple(part.new_empty(scores.shape) for part in parts)
-        for whole, part in zip(wholes, parts, strict=True):
-            whole[rows] = part
-        del parts, part
-    value, slope = wholes
-    return value, slope
+def label_blocks(labels: int, width: int) -> list[slice]:
+    """Cut labels into blocks whose rows, each so wide, single precision can count through."""
+    step = max(COUNTABLE // width, 1)
+    return [slice(start, start + step) for start in range(0, max(labels, 1), step)]
+
+
+def joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Put what blocks gave together again."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 @torch.library.custom_op("gobj::settled", mutates_args=())
@@ -48,27 +40,26 @@ def _(values: list[Tensor]) -> list[Tensor]:
 
 def settled(values: Iterable[Tensor]) -> list[Tensor]:
     """Keep the compiler from computing for each example what it can for each label."""
-    compiling = torch.compiler.is_compiling() and not compiles_transforms()
-    return _settled([x.contiguous() for x in values]) if compiling else list(values)
+    return _settled([x.contiguous() for x in values]) if _compiling() else list(values)
 
 
-def label_blocks(labels: int, width: int) -> list[slice]:
-    """Cut labels into blocks whose rows, each so wide, single precision can count through."""
-    step = max(COUNTABLE // width, 1)
-    return [slice(start, start + step) for start in range(0, max(labels, 1), step)]
+@torch.library.custom_op("gobj::binned", mutates_args=())
+def _binned(places: Tensor, values: Tensor, bins: int) -> Tensor:
+    return values.new_zeros(bins).index_add_(0, places, values)
 
 
-def fixed_point(total: Tensor, largest: int = LARGEST) -> Tensor:
-    """Return the power of two that makes a total at most the largest integer, in float64.
-
-    It makes no less than half of it. Integers add up to the same in any order, on any device.
-    """
-    return torch.exp2((largest / total.double().clamp(min=TINIEST)).log2().floor())
+@_binned.register_fake
+def _(places: Tensor, values: Tensor, bins: int) -> Tensor:  # noqa: ARG001
+    return values.new_empty(bins)
 
 
-def add_up(sums: Tensor | None, places: Tensor, integers: Tensor, bins: int) -> Tensor:
-    """Add integers to sums in bins, which are zero to begin with and then used up."""
-    if sums is None:
-        zeros = torch.zeros(bins, dtype=integers.dtype, device=places.device)
-        return zeros.index_add(0, places, integers)
-    return sums.index_add_(0, places, integers)
+def binned(places: Tensor, values: Tensor, bins: int) -> Tensor:
+    """Add values up in bins; the compiler's own way is an atomic addition each."""
+    if _compiling():
+        sums: Tensor = _binned(places, values, bins)
+        return sums
+    return values.new_zeros(bins).index_add(0, places, values)  # vmap maps no zeros in place
+
+
+def _compiling() -> bool:
+    return torch.compiler.is_compiling() and not compiles_transforms()

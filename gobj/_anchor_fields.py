@@ -6,87 +6,64 @@ sums their bumps, and summing the result twice, from the side where the cost is 
 and values. In between runs the cubic spline through the values at the nodes.
 """
 
-import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gobj._anchor_blocks import add_up, fixed_point
-from gobj._anchor_grid import AnchorGrid
-from gobj._splines import PIECES, spline_spectrum
-from gobj._surrogates import CrossEntropy, GeneralizedCrossEntropy
-
-DEGREE = 5  # of the splines that spread the anchors
-
-Smooth = CrossEntropy | GeneralizedCrossEntropy
+from gobj._anchor_blocks import binned
+from gobj._anchor_grid import EDGE, AnchorGrid
+from gobj._anchor_kernels import DEGREE
+from gobj._kept import kept
+from gobj._splines import PIECES
 
 
-def reach_of(surrogate: Smooth, folds: float) -> float:
-    """Return the margin beyond which a surrogate is affine but for a factor ``exp(-folds)``."""
-    if isinstance(surrogate, CrossEntropy):
-        return folds
-    return folds * surrogate.temperature / surrogate.q
+class AnchorSplines(NamedTuple):
+    """The nodes around each threshold in the first of a label's rows, and the splines' values.
+
+    Both are ``[labels, 1, anchors, DEGREE + 1]``.
+    """
+
+    node: Tensor
+    value: Tensor
+
+    def spread(self, coefficients: Tensor, nodes: int) -> Tensor:
+        """Spread coefficients ``[labels, 2, anchors]`` over the nodes, ``[labels, 2, nodes]``."""
+        charges = (coefficients.unsqueeze(-1) * self.value).double()
+        rows = torch.arange(2 * len(coefficients), dtype=torch.int32, device=charges.device)
+        places = (self.node + nodes * rows.view(-1, 2, 1, 1)).view(-1)
+        return binned(places, charges.view(-1), len(rows) * nodes).view(-1, 2, nodes)
+
+    def read(self, field: Tensor) -> Tensor:
+        """Read a field ``[labels, 2, nodes]`` at the thresholds, ``[labels, 2, anchors]``."""
+        nodes = self.node.long().expand(-1, 2, -1, -1)
+        near = field.gather(-1, nodes.flatten(2)).view(nodes.shape)
+        return (near * self.value).sum(-1)
 
 
-def spread_anchors(
-    grid: AnchorGrid, thresholds: Tensor, coefficients: Tensor, reach: float
-) -> Tensor:
-    """Spread the coefficients ``[labels, 2, anchors]`` over the nodes, ``[labels, 2, nodes]``.
+def splines_at(grid: AnchorGrid, thresholds: Tensor) -> AnchorSplines:
+    """Lay splines around thresholds ``[labels, anchors]``.
 
     Those whose reach would end beyond the grid are moved to where it does not.
     """
-    position = grid.positions(thresholds, reach)
-    left = position.floor()
-    offset = (position - left - 0.5).unsqueeze(-1).expand(-1, -1, DEGREE)
+    cell, place = grid.cells(thresholds.mT)
+    position = (cell.double() + place).mT + grid.nodes // 2
+    # the middle of the grid is that of the thresholds but for rounding
+    around = (grid.reach * grid.density + (EDGE - 1)).unsqueeze(1)
+    position = torch.minimum(torch.maximum(position, around), grid.nodes - around).nan_to_num(EDGE)
+    offset = (position.frac() - 0.5).unsqueeze(-1).expand(-1, -1, DEGREE)
     powers = torch.cat((torch.ones_like(offset[..., :1]), offset), -1).cumprod(-1)
-    pieces = torch.tensor(PIECES[DEGREE], dtype=torch.float64, device=offset.device)
-    values = (powers @ pieces.mT).unsqueeze(1) * coefficients.double().unsqueeze(-1)
-    labels = torch.arange(2 * len(thresholds), device=offset.device)
-    nodes = torch.arange(DEGREE + 1, device=offset.device) - DEGREE // 2
-    places = (left.long().unsqueeze(-1) + nodes).unsqueeze(1)
-    places = places + grid.nodes * labels.view(-1, 2, 1, 1)
-    scale = fixed_point(values.abs().sum((1, 2, 3))).view(-1, 1, 1, 1)
-    sums = add_up(
-        None, places.view(-1), (values * scale).long().view(-1), 2 * len(thresholds) * grid.nodes
-    )
-    return sums.view(-1, 2, grid.nodes) / scale.squeeze(-1)
+    value = powers @ kept(_pieces, like=position)
+    node = position.int().unsqueeze(-1) + kept(_steps, like=position)
+    return AnchorSplines(node.unsqueeze(1), value.to(thresholds.dtype).unsqueeze(1))
 
 
-def half_bends(
-    charges: Tensor, ladder: tuple[list[float], Tensor], surrogate: Smooth, *, splines: bool
-) -> Tensor:
-    """Sum a surrogate over charges: half the second derivatives, per cell, at the nodes.
-
-    Args:
-        charges: Coefficients at the nodes, ``[labels, 2, nodes]``: in row 1 of surrogates that fall
-            to the right, in row 0 of those that fall to the left.
-        ladder: Spacings that a grid may have, and which one each label has.
-        surrogate: The surrogate.
-        splines: Whether charges were spread by splines, or between the two nearest nodes.
-    """
-    (rungs, rung), nodes = ladder, charges.shape[-1]
-    spacing = torch.tensor(rungs, dtype=torch.float64, device=charges.device)
-    each = len(rung) < len(rungs)  # fewer labels than spacings: only theirs
-    spacing = spacing.index_select(0, rung) if each else spacing
-    lags = torch.arange(-(nodes // 2) - 1, nodes // 2 + 1, device=charges.device).double()
-    cost = surrogate.terms(lags * spacing.unsqueeze(-1))[0]
-    angle = torch.linspace(0, math.pi, nodes // 2 + 1, dtype=lags.dtype, device=charges.device)
-    spread = spline_spectrum(DEGREE, angle) if splines else torch.sinc(angle / (2 * math.pi)) ** 2
-    bump = torch.fft.rfft(torch.fft.ifftshift(cost.diff(n=2), dim=-1))
-    bump = bump / (2 * spline_spectrum(3, angle) * spread)
-    both = torch.stack((bump.conj(), bump), -2)
-    both = both if each else both.index_select(0, rung)
-    bends: Tensor = torch.fft.irfft(torch.fft.rfft(charges) * both, nodes)
-    bends[..., :2] = 0  # affine from the ends on
-    bends[..., -2:] = 0
-    return bends
+def _steps(dtype: torch.dtype, device: torch.device) -> Tensor:  # noqa: ARG001
+    return torch.arange(-2, DEGREE - 1, dtype=torch.int32, device=device)
 
 
-def slopes(bends: Tensor) -> Tensor:
-    """Return the slopes per cell at the nodes."""
-    steps = bends.clone()
-    steps[..., 1:] += bends[..., :-1]
-    return _from_flat_side(steps)
+def _pieces(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(PIECES[DEGREE], dtype=dtype, device=device).mT
 
 
 def cubics(bends: Tensor, dtype: torch.dtype, *, bounded: bool) -> list[Tensor]:
@@ -94,22 +71,28 @@ def cubics(bends: Tensor, dtype: torch.dtype, *, bounded: bool) -> list[Tensor]:
 
     They are functions of the place in the cell. Where scores are missing they are NaN. A bounded
     surrogate is flat on the costly side too.
+
+    Args:
+        bends: Half the second derivatives per cell at the nodes, ``[labels, 2, nodes]``.
+        dtype: Of the coefficients.
+        bounded: Whether the surrogate is bounded.
     """
-    slope = slopes(bends)
-    if bounded:  # to the last bit, as places beyond the ends may be as far as can be
-        slope[..., 0, -2:] = slope[..., 1, :2] = 0
-    steps = torch.zeros_like(bends)
-    steps[..., 1:] = (slope + bends * (2 / 3))[..., :-1]
-    steps[..., 1:].add_(bends[..., 1:], alpha=1 / 3)
-    value = _from_flat_side(steps)
+    bends[..., :2] = 0  # affine from the ends on
+    bends[..., -2:] = 0
+    sums = _from_flat_side(bends)
+    slope = (2 * sums).sub_(bends)
+    value = _from_flat_side(sums).sub_(sums).mul_(2).add_(bends, alpha=1 / 3)
     for rising in (value, slope):
         rising[..., 1, -2:] = 0  # so that no score, however sure, costs anything
-        rising[..., 1, -1] = torch.nan
+    if bounded:  # to the last bit, as places beyond the ends may be as far as can be
+        slope[..., 0, -2:] = slope[..., 1, :2] = 0
+    slope[..., 1, -1] = torch.nan
     constant, linear, square = (x.to(dtype).reshape(-1) for x in (value, slope, bends))
     return [constant, linear, square, (square.roll(-1) - square).mul_(1 / 3)]
 
 
 def _from_flat_side(steps: Tensor) -> Tensor:
-    """Sum steps from node to node such that row 0 is 0 on the left and row 1 on the right."""
-    steps[..., 1, 0] -= steps[..., 1, :].sum(-1)
-    return steps.cumsum(-1)
+    """Sum steps up to each node such that row 0 is 0 on the left and row 1 on the right."""
+    sums = steps.cumsum(-1)
+    sums[..., 1, :] -= sums[..., 1, -1:].clone()
+    return sums

@@ -8,65 +8,61 @@ from torch import Tensor
 from torch.nn import functional
 
 from gobj._anchor_blocks import settled
+from gobj._kept import kept
 
 EDGE = 4  # nodes on either side that a spline at the outermost threshold may touch
 STEPS, DOUBLINGS = 6, 4  # spacings for each doubling of the finest, and doublings
-FURTHEST = 1e18  # an infinite score counts as this many cells away, so that products stay finite
+RUNGS = STEPS * DOUBLINGS + 1
 
 
-def spacings(reach: float, nodes: int) -> list[float]:
+def ladder(reach: float, nodes: int) -> list[float]:
     """Return the spacings that a grid may have, of eight significant bits each.
 
-    A multiple of such a number is exact in single precision, and so is what it leaves of a score.
+    A small multiple of such a number is exact in single precision.
     """
     finest = 2 * reach / (nodes - 2 * EDGE)
-    wanted = [finest * 2 ** (step / STEPS) for step in range(STEPS * DOUBLINGS + 1)]
+    wanted = [finest * 2 ** (step / STEPS) for step in range(RUNGS)]
     bits = [2.0 ** (math.frexp(spacing)[1] - 8) for spacing in wanted]
     return [math.ceil(spacing / bit) * bit for spacing, bit in zip(wanted, bits, strict=True)]
 
 
 class AnchorGrid(NamedTuple):
-    """Nodes at the multiples of ``spacing`` from the ``first`` on, each ``[labels]``.
+    """Nodes at whole multiples of ``spacing`` from the ``middle``, each ``[labels]``.
 
     There are two rows of nodes per label, 0 for negatives and 1 for positives. The last cell of a
-    label's last row stands for what is missing. ``last`` is the last other cell, and ``start`` the
-    place of a label's rows among all.
+    label's last row stands for what is missing. ``start`` is the place of the second row among all.
+    ``rung`` tells which of the :func:`ladder` the spacing is.
     """
 
     nodes: int
+    reach: float
+    rung: Tensor
+    middle: Tensor
     spacing: Tensor
     density: Tensor
-    first: Tensor
-    last: Tensor
     start: Tensor
 
+    def cells(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cells of points ``[..., labels]``, counted from the middle, and places there.
+
+        A place is from 0 to 1, or beyond that at the ends of the grid.
+        """
+        half = self.nodes // 2
+        away = points - self.middle
+        cell = functional.hardtanh_(away.detach() * self.density, -half, half - 2).floor_()
+        return cell, torch.addcmul(away, cell, self.spacing, value=-1).mul_(self.density)
+
     def locate(self, scores: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cell of each score and its place there, from 0 to 1 or beyond the ends.
+        """Return the cell of each score, through all rows and flat, and its place there.
 
-        Cells are counted through all rows, flat. ``scores`` and ``sides``, +1 for positives and -1
-        for negatives, are ``[n, labels]``.
+        ``scores`` and ``sides``, +1 for positives and -1 for negatives, are ``[n, labels]``.
         """
-        number = scores.detach().mul(self.density).floor_()
-        number = torch.minimum(torch.maximum(number, self.first), self.last)
-        place = (scores - number * self.spacing).mul_(self.density)
-        place = functional.hardtanh_(place, -FURTHEST, FURTHEST)
-        number.sub_(self.first - self.nodes / 2)
-        number = torch.add(number, sides, alpha=self.nodes / 2)  # in place, vmap needs both mapped
-        return number.nan_to_num_(2 * self.nodes - 1).add_(self.start).int().view(-1), place
-
-    def positions(self, points: Tensor, margin: float = 0.0) -> Tensor:
-        """Return where points ``[labels, m]`` are, in cells from the first node in float64.
-
-        Those that are less than a margin from the ends are moved away from there.
-        """
-        cells = points.double() / self.spacing.double().unsqueeze(1)
-        cells = (cells - self.first.double().unsqueeze(1)).nan_to_num(0.0)
-        # the middle of the grid is up to a cell off that of the thresholds
-        around = EDGE - 1 + margin / self.spacing.double().unsqueeze(1)
-        return torch.minimum(torch.maximum(cells, around), self.nodes - around)
+        cell, place = self.cells(scores)
+        cell = torch.add(cell, sides, alpha=self.nodes / 2)  # in place, vmap needs both mapped
+        return cell.nan_to_num_(self.nodes - 1).add_(self.start).int().view(-1), place
 
 
-def lay_grid(thresholds: Tensor, reach: float, nodes: int) -> tuple[AnchorGrid, Tensor]:
+def lay_grid(thresholds: Tensor, reach: float, nodes: int) -> AnchorGrid:
     """Lay a grid that reaches beyond all thresholds ``[labels, anchors]`` of a label.
 
     The further apart the thresholds, the wider the spacing, up to 16 times the finest. What is
@@ -76,16 +72,17 @@ def lay_grid(thresholds: Tensor, reach: float, nodes: int) -> tuple[AnchorGrid, 
         thresholds: Thresholds of the anchors.
         reach: How far it reaches at least.
         nodes: Number of nodes in a row, even.
-
-    Returns:
-        The grid, and which of the :func:`spacings` each label has.
     """
-    ladder = torch.tensor(spacings(reach, nodes), dtype=thresholds.dtype, device=thresholds.device)
+    rungs = kept(_rungs, reach, nodes, like=thresholds)
     low, high = torch.aminmax(thresholds, dim=1)
-    needed = (high - low + 2 * reach) / (nodes - 2 * EDGE)
-    rung = (needed.unsqueeze(-1) > ladder).sum(-1).clamp(max=len(ladder) - 1)
-    spacing = ladder.index_select(0, rung)
-    first = ((low + high) / (2 * spacing)).floor() - nodes // 2
-    start = 2 * nodes * torch.arange(len(first), dtype=first.dtype, device=first.device)
-    last = first + (nodes - 2)
-    return AnchorGrid(nodes, *settled((spacing, 1 / spacing, first, last, start))), rung
+    rung = torch.searchsorted(rungs[1, :-1], high - low)
+    spacing = rungs[0].index_select(0, rung)
+    start = torch.arange(len(low), dtype=low.dtype, device=low.device) * (2 * nodes) + nodes
+    per_label = rung, torch.lerp(low, high, 0.5), spacing, 1 / spacing, start
+    return AnchorGrid(nodes, reach, *settled(per_label))
+
+
+def _rungs(reach: float, nodes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the spacings, and how far apart thresholds may be at each."""
+    spacings = torch.tensor(ladder(reach, nodes), dtype=dtype, device=device)
+    return torch.stack((spacings, spacings * (nodes - 2 * EDGE) - 2 * reach))

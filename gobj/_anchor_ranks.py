@@ -30,17 +30,21 @@ class AnchorRanks(NamedTuple):
         ``scores`` and ``sides`` are ``[n, labels]``; a missing score is above nothing, and a
         missing side is that of a negative.
         """
-        row = torch.add(self.start, sides, alpha=self.width / 2)
-        place = torch.fmax(row, self.start - self.width / 2)  # a missing side stays in its label
+        place = (sides * (self.width / 2)).nan_to_num_(-self.width / 2).add(self.start)
         part = self.width // 4
         for threshold in self.quarters.unbind(0):
-            place = torch.add(place, (scores - threshold).sign_().relu_(), alpha=part)
+            place = torch.add(place, _above_0(scores - threshold), alpha=part)
         while part > 1:
             part //= 2
             threshold = self.ordered[part - 1 :].index_select(0, place.int().view(-1))
-            above = (scores - threshold.view(place.shape)).sign_().relu_()
-            place = torch.add(place, above, alpha=part)
+            place = torch.add(place, _above_0(scores - threshold.view(place.shape)), alpha=part)
         return place.int().view(-1)
+
+
+def _above_0(values: Tensor) -> Tensor:
+    """Return 1 where values are above 0, in place of them; a comparison to booleans is slow."""
+    transformed = torch._C._are_functorch_transforms_active()  # vmap compares nothing in place
+    return values.sign_().relu_() if transformed else values.gt_(0)
 
 
 def rank_anchors(thresholds: Tensor) -> tuple[AnchorRanks, Tensor]:
@@ -51,15 +55,21 @@ def rank_anchors(thresholds: Tensor) -> tuple[AnchorRanks, Tensor]:
     ordered = functional.pad(ordered, (0, width - anchors), value=torch.finfo(ordered.dtype).max)
     quarters = ordered[:, width // 4 - 1 : width - 1 : width // 4].mT.contiguous()
     both = ordered.unsqueeze(1).expand(-1, 2, -1).reshape(-1)
-    start = torch.full_like(thresholds[:, 0], width / 2)
-    start = start + 2 * width * torch.arange(len(start), device=start.device)
+    start = torch.arange(len(thresholds), dtype=ordered.dtype, device=ordered.device)
+    start = start * (2 * width) + width / 2
     return AnchorRanks(width, *settled((both, quarters, start))), order
 
 
-def above_and_below(bins: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum bins ``[labels, 2, width]`` above each threshold and from it down, as before sorting."""
-    thresholds = order.shape[-1]
-    beyond = bins.flip(-1).cumsum(-1).flip(-1)[..., 1 : thresholds + 1]
-    below = bins.cumsum(-1)[..., :thresholds]
-    back = order.argsort(-1).unsqueeze(1).expand_as(below)
-    return beyond.gather(-1, back), below.gather(-1, back)
+def above(bins: Tensor, order: Tensor) -> Tensor:
+    """Sum bins ``[labels, 2, width]`` above each threshold, as these were before sorting."""
+    return _unsorted(bins.flip(-1).cumsum(-1).flip(-1)[..., 1:], order)
+
+
+def below(bins: Tensor, order: Tensor) -> Tensor:
+    """Sum bins from each threshold down."""
+    return _unsorted(bins.cumsum(-1), order)
+
+
+def _unsorted(values: Tensor, order: Tensor) -> Tensor:
+    order = order.unsqueeze(1).expand(-1, 2, -1)
+    return torch.zeros_like(order, dtype=values.dtype).scatter(-1, order, values)

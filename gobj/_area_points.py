@@ -7,8 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from gobj._anchor_blocks import small_blocks
-from gobj._anchored_costs import anchored_costs
-from gobj._anchored_sums import AnchoredSums, anchored_sums
+from gobj._anchor_examples import Examples
+from gobj._anchored import AnchoredSums
+from gobj._anchored_labels import AnchoredLabels
+from gobj._attached import forward_mode
 from gobj._batch import Batch
 from gobj._checks import Number
 from gobj._forms import LinearForm, Rates
@@ -21,15 +23,25 @@ class AreaPoints(OperatingPoints):
 
     several = True
 
-    def __init__(self, batch: Batch, threshold: Tensor, surrogate: Surrogate) -> None:
-        """Lay the labels out in one dimension, which is how anchors are worked on."""
+    def __init__(
+        self, batch: Batch, threshold: Tensor, surrogate: Surrogate, *, averaged: bool = False
+    ) -> None:
+        """Lay the labels out in one dimension, which is how anchors are worked on.
+
+        What examples cost may be averaged from the start, where no more than the mean is asked for.
+        """
         super().__init__(batch, threshold, surrogate)
-        flat = len(batch.scores), math.prod(batch.scores.shape[1:])
-        self._scores, self._sides = batch.scores.reshape(flat), batch.sides.reshape(flat)
-        self._thresholds = threshold.reshape(flat[1], threshold.shape[-1])
-        self._weights = batch.weights
-        if batch.weights is not None:
-            self._weights = batch.weights.expand_as(batch.scores).reshape(flat)
+        labels = math.prod(batch.scores.shape[1:])
+        flat, weights = (len(batch.scores), labels), batch.weights
+        if weights is not None:
+            weights = weights.expand_as(batch.scores).reshape(flat)
+        self._mass = batch.mass
+        if isinstance(batch.mass, Tensor):
+            self._mass = batch.mass.reshape(labels)
+        self._averaged = averaged
+        self._examples = Examples(batch.scores.reshape(flat), batch.sides.reshape(flat), weights)
+        self._thresholds = threshold.reshape(labels, threshold.shape[-1])
+        self._anchored = AnchoredLabels(self._examples, self._thresholds, surrogate)
 
     def spread(self, values: Tensor) -> Tensor:
         """Make values per label broadcast against the anchors."""
@@ -51,8 +63,8 @@ class AreaPoints(OperatingPoints):
             / self.threshold.shape[-1]
             for x in (form.false_negative, form.false_positive)
         )
-        at = self._scores, self._sides, self._thresholds
-        costs = anchored_costs(*at, positives, negatives, self.surrogate, rest)
+        mass = self._mass if self._averaged and not forward_mode() else None
+        costs = self._anchored.costs(positives, negatives, rest, mass)
         return costs.reshape(self.batch.scores.shape)
 
     def mixed(self, positives: Tensor, negatives: Tensor, rest: Tensor) -> Tensor:
@@ -61,7 +73,7 @@ class AreaPoints(OperatingPoints):
 
     def counted(self) -> Rates:
         """Count the joint rates."""
-        return self._rates(self._summed(zero_one))
+        return self._rates(AnchoredLabels(self._examples, self._thresholds, zero_one).sums())
 
     def bounded(self, form: LinearForm) -> Tensor:
         """Return the upper bound of a form of errors, anchor by anchor."""
@@ -75,7 +87,7 @@ class AreaPoints(OperatingPoints):
 
     def climb(self, form: LinearForm) -> Tensor:
         """Return the derivative of that bound in the threshold."""
-        sums = self._summed(self.surrogate)
+        sums = self._anchored.sums()
         of_positives = form.false_negative * self._average(sums.pulls_of_positives)
         return of_positives - form.false_positive * self._average(sums.pulls_of_negatives)
 
@@ -86,7 +98,7 @@ class AreaPoints(OperatingPoints):
         """
         middle = self.threshold.mean(-1)
         residual, away = self._around(middle)
-        sums = self._summed(self.surrogate)
+        sums = self._anchored.sums()
         return Seen(
             self._rates(sums),
             self._average(sums.pulls_of_positives),
@@ -97,19 +109,16 @@ class AreaPoints(OperatingPoints):
 
     def _around(self, middle: Tensor) -> tuple[Tensor, ...]:
         """Average the residual of cross entropy, and how far scores are from a middle."""
-        parts, mass = [], self.batch.mass
-        for rows in small_blocks(self._scores):
-            scores, sides = self._scores[rows].detach(), self._sides[rows]
+        parts, mass, (every, side, weight) = [], self.batch.mass, self._examples
+        for rows in small_blocks(every):
+            scores, sides = every[rows].detach(), side[rows]
             away = functional.hardtanh_((scores - middle.reshape(-1)).abs(), 0, FURTHEST)
             residual = (scores * sides).neg_().sigmoid_()
             both = residual, away
-            if self._weights is not None:
-                both = residual * self._weights[rows], away * self._weights[rows]
+            if weight is not None:
+                both = residual * weight[rows], away * weight[rows]
             parts.append(torch.stack([x.sum(0) for x in both]))
         return (torch.stack(parts).sum(0).reshape(2, *middle.shape) / mass).unbind(0)
-
-    def _summed(self, surrogate: Surrogate) -> AnchoredSums:
-        return anchored_sums(self._scores, self._sides, self._weights, self._thresholds, surrogate)
 
     def _average(self, sums: Tensor) -> Tensor:
         """Divide sums by the weight of the batch."""

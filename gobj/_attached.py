@@ -1,10 +1,12 @@
 """Functions that come with their slope, so that a gradient costs one product."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 Terms = Callable[..., tuple[Tensor, Tensor]]
 
@@ -38,6 +40,11 @@ def attached(
     else:
         value = _Eager.apply(point, *known, terms, *constants)[0]  # type: ignore[no-untyped-call]
     return value
+
+
+def forward_mode() -> bool:
+    """Tell whether derivatives are carried along, which takes memory for each element."""
+    return forward_ad._current_level >= 0
 
 
 def compiles_transforms() -> bool:
@@ -98,6 +105,10 @@ class _Eager(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
         return ctx.saved_tensors[1] * tangent, _bent(ctx, tangent)
+
+
+# torch asks for it in every call, and inspecting takes as long as ten operations
+_Eager.forward.__signature__ = inspect.signature(_Eager.forward)  # type: ignore[attr-defined]
 
 
 def _bent(ctx: Any, factor: Tensor) -> Tensor:

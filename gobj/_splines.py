@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 
@@ -27,9 +26,8 @@ PIECES = {degree: pieces(degree) for degree in (3, 5)}
 SPECTRA = {3: (2 / 3, 1 / 3), 5: (64 / 120, 52 / 120, 4 / 120)}  # in powers of the cosine
 
 
-def spline_spectrum(degree: int, angle: Tensor) -> Tensor:
-    """Return the Fourier transform of the spline's values at the nodes."""
-    cosine = torch.cos(angle)
+def spline_spectrum(degree: int, cosine: Tensor) -> Tensor:
+    """Return the Fourier transform of the spline's values at the nodes, by cosines of the angle."""
     first, second, *third = SPECTRA[degree]
     spectrum: Tensor = first + cosine * (second + sum(third) * cosine)
     return spectrum

@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.func import grad, jacfwd, jacrev, vmap
 
 import gobj
-from gobj import _anchor_blocks, _anchored_costs
-from gobj._anchor_grid import EDGE, lay_grid, spacings
-from gobj._anchored_costs import anchored_costs
-from gobj._anchored_sums import AnchoredSums, anchored_sums
+from gobj import _anchor_blocks, _anchored_labels
+from gobj._anchor_examples import Examples
+from gobj._anchor_fields import splines_at
+from gobj._anchor_grid import EDGE, ladder, lay_grid
+from gobj._anchored import AnchoredSums
+from gobj._anchored_labels import AnchoredLabels
 from tests.oracles import (
     Cost,
     bits,
@@ -65,15 +67,15 @@ both_paths = pytest.mark.usefixtures("path")
 @pytest.fixture(autouse=True)
 def _together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the path of large batches."""
-    monkeypatch.setattr(_anchored_costs, "FEW_ANCHORS", 0)
-    monkeypatch.setattr(_anchored_costs, "FEW_COSTS", 0)
+    monkeypatch.setattr(_anchored_labels, "FEW_ANCHORS", 0)
+    monkeypatch.setattr(_anchored_labels, "FEW_COSTS", 0)
 
 
 @pytest.fixture(params=["each", "together"])
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Take one anchor after the other, or all together."""
     if request.param == "each":
-        monkeypatch.setattr(_anchored_costs, "FEW_COSTS", math.inf)
+        monkeypatch.setattr(_anchored_labels, "FEW_COSTS", math.inf)
     name: str = request.param
     return name
 
@@ -84,6 +86,30 @@ def batch(n: int = 60, labels: int = 2, anchors: int = 5, width: float = 8.0) ->
     sides = torch.where(torch.rand(n, labels) < 0.4, 1.0, -1.0).double()
     thresholds = width * (torch.rand(labels, anchors, dtype=torch.float64) - 0.5)
     return [scores, sides, thresholds, *torch.rand(2, labels, anchors, dtype=torch.float64)]
+
+
+def anchored_costs(
+    scores: Tensor,
+    sides: Tensor,
+    thresholds: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    surrogate: gobj.Surrogate,
+) -> Tensor:
+    """Sum over anchors."""
+    anchored = AnchoredLabels(Examples(scores, sides, None), thresholds, surrogate)
+    return anchored.costs(positives, negatives)
+
+
+def anchored_sums(
+    scores: Tensor,
+    sides: Tensor,
+    weights: Tensor | None,
+    thresholds: Tensor,
+    surrogate: gobj.Surrogate,
+) -> AnchoredSums:
+    """Sum over examples."""
+    return AnchoredLabels(Examples(scores, sides, weights), thresholds, surrogate).sums()
 
 
 def costs_of(name: str, *inputs: Tensor) -> Tensor:
@@ -191,12 +217,14 @@ def test_single_precision_holds_its_bounds(name: str, width: float, one: bool) -
 @pytest.mark.parametrize("off", [0.0, 0.3, 0.5, 0.8])
 def test_a_grid_that_just_holds_its_thresholds_moves_none(off: float) -> None:
     reach, nodes = 17.0, 320
-    for spacing in spacings(reach, nodes)[1:]:
+    for spacing in ladder(reach, nodes)[1:]:
         width = spacing * (nodes - 2 * EDGE) - 2 * reach
         ends = spacing * off + width * torch.tensor([[-0.4999, 0.4999]], dtype=torch.float64)
-        grid, _ = lay_grid(ends, reach, nodes)
+        grid = lay_grid(ends, reach, nodes)
         assert grid.spacing.item() == spacing
-        torch.testing.assert_close(grid.positions(ends, reach), ends / spacing - grid.first)
+        field = torch.arange(nodes, dtype=torch.float64).expand(1, 2, -1)
+        expected = ((ends - grid.middle) / spacing + nodes / 2).expand(1, 2, -1)
+        torch.testing.assert_close(splines_at(grid, ends).read(field), expected)
 
 
 @both_paths

@@ -21,8 +21,9 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 
 # Each layer may use those above it, and its own modules where they do not use it back.
 LAYERS = [
-    ["gobj._checks", "gobj._documentation", "gobj._attached", "gobj._blocks", "gobj._splines"],
-    ["gobj._surrogates", "gobj._state", "gobj._forms", "gobj._rows", "gobj.labels"],
+    ["gobj._checks", "gobj._documentation", "gobj._attached", "gobj._blocks", "gobj._kept"],
+    ["gobj._surrogates", "gobj._state", "gobj._forms", "gobj._rows", "gobj._splines"],
+    ["gobj.labels"],
     ["gobj._batch", "gobj._merging"],
     ["gobj._blend"],
     ["gobj._lagrangian"],
@@ -30,13 +31,16 @@ LAYERS = [
     [
         "gobj._anchor_blocks",
         "gobj._anchor_counts",
+        "gobj._anchor_examples",
         "gobj._anchor_fields",
         "gobj._anchor_grid",
-        "gobj._anchor_histogram",
+        "gobj._anchor_kernels",
         "gobj._anchor_pieces",
         "gobj._anchor_ranks",
-        "gobj._anchored_costs",
-        "gobj._anchored_sums",
+        "gobj._anchored",
+        "gobj._anchored_cells",
+        "gobj._anchored_kinks",
+        "gobj._anchored_labels",
     ],
     ["gobj._area_points"],
     ["gobj.duals"],

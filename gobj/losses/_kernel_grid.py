@@ -98,7 +98,7 @@ class KernelGrid(NamedTuple):
         moments = sums.view(-1, labels, 2, nodes) / scale.view(-1, 1, 1).double()
         on_nodes = spread(moments.flatten(1)).view(labels, 2, nodes)
         angles = torch.linspace(0, math.pi, nodes + 1, dtype=torch.float64, device=scale.device)
-        filtered = spline_spectrum(self.degree, angles).square()
+        filtered = spline_spectrum(self.degree, angles.cos()).square()
         return Spread(on_nodes, moments[0], torch.fft.rfft(on_nodes, 2 * nodes) / filtered)
 
     def totals(self, spread: Spread, kernel: Kernel) -> tuple[Tensor, Tensor]:

@@ -42,8 +42,11 @@ def stepped(
     moving = DualState(state.multiplier, state.threshold, state.statistics)
     old = stacked(moving)
     dual = unstacked(moving, old.to(batch.scores.dtype))
-    at = AreaPoints if isinstance(state, AreaState) else SinglePoints
-    points = at(batch, dual.threshold, bound)
+    points: OperatingPoints
+    if isinstance(state, AreaState):
+        points = AreaPoints(batch, dual.threshold, bound, averaged=reduction == "mean")
+    else:
+        points = SinglePoints(batch, dual.threshold, bound)
     problem = pose(points)
     elements, constant, moved = rule.step(points, problem, dual, points.spread(prior))
     loss, values = reduced(batch, elements, points.averaged(constant), reduction)

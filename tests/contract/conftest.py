@@ -2,7 +2,7 @@
 
 import pytest
 
-from gobj import _anchored_costs
+from gobj import _anchored_labels
 from tests.cases import Case
 
 
@@ -11,5 +11,5 @@ def _take_anchors_together(request: pytest.FixtureRequest, monkeypatch: pytest.M
     callspec = getattr(request.node, "callspec", None)
     case = callspec and callspec.params.get("case")
     if isinstance(case, Case) and case.together:
-        monkeypatch.setattr(_anchored_costs, "FEW_ANCHORS", 0)
-        monkeypatch.setattr(_anchored_costs, "FEW_COSTS", 0)
+        monkeypatch.setattr(_anchored_labels, "FEW_ANCHORS", 0)
+        monkeypatch.setattr(_anchored_labels, "FEW_COSTS", 0)

@@ -1,0 +1,92 @@
+"""Surrogates at whole numbers of cells, as the spectra that convolutions multiply by."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gobj._anchor_grid import RUNGS, AnchorGrid, ladder
+from gobj._kept import keeps, kept
+from gobj._splines import spline_spectrum
+from gobj._surrogates import Surrogate
+
+DEGREE = 5  # of the splines that spread anchors over nodes
+
+Spectra = Callable[[Surrogate, Tensor, int], Tensor]
+
+
+def spectra_of(spectra: Spectra, surrogate: Surrogate, grid: AnchorGrid, block: slice) -> Tensor:
+    """Return the spectra at the spacing of each label of a block, ``[labels, 2, frequencies]``."""
+    spacing = grid.spacing[block]
+    if not keeps(spacing) and len(spacing) < RUNGS:
+        return spectra(surrogate, spacing, grid.nodes)
+    every = kept(_every, spectra, surrogate, grid.reach, grid.nodes, like=spacing)
+    return every.index_select(0, grid.rung[block])
+
+
+def _every(
+    spectra: Spectra,
+    surrogate: Surrogate,
+    reach: float,
+    nodes: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """Make the spectra for all spacings that a grid may have."""
+    spacings = torch.tensor(ladder(reach, nodes), dtype=dtype, device=device)
+    return spectra(surrogate, spacings, nodes)
+
+
+def bends(surrogate: Surrogate, spacing: Tensor, nodes: int) -> Tensor:
+    """Turn charges into half the second derivatives, per cell, of the surrogates of all charges.
+
+    Charges are spread by splines; what comes out is that of the cubic spline through the cost.
+
+    Args:
+        surrogate: The surrogate.
+        spacing: Spacings of the nodes, ``[grids]``.
+        nodes: Number of nodes.
+
+    Returns:
+        For charges of surrogates that fall to the left, and to the right, in float64:
+        ``[grids, 2, nodes // 2 + 1]``.
+    """
+    margins = _margins(spacing, nodes // 2 + 1)
+    bump = torch.fft.rfft(_at_0_first(surrogate.terms(margins)[0].diff(n=2)))
+    cosine = _angles(bump).cos()
+    bump = bump / (2 * spline_spectrum(3, cosine) * spline_spectrum(DEGREE, cosine))
+    return torch.stack((bump.conj(), bump), 1)
+
+
+def falls(surrogate: Surrogate, spacing: Tensor, nodes: int) -> Tensor:
+    """Turn charges into the slopes of their surrogates, sign reversed, at a threshold.
+
+    Each is shared by the two nodes next to it, and what is read at thresholds is read by splines.
+    There are zeros after the charges, as many as nodes, which leaves room around.
+
+    Returns:
+        For negatives and for positives, of the precision of the spacing,
+        ``[grids, 2, nodes + 1]``; arguments as for :func:`bends`.
+    """
+    slope = surrogate.terms(_margins(spacing, nodes))[1].to(spacing.dtype)
+    fall = torch.fft.rfft(_at_0_first(slope))
+    angle = _angles(fall)
+    shared = torch.sinc(angle / (2 * math.pi)) ** 2
+    fall = fall / (shared * spline_spectrum(DEGREE, angle.cos())).neg().to(spacing.dtype)
+    return torch.stack((fall, fall.conj()), 1)
+
+
+def _margins(spacing: Tensor, most: int) -> Tensor:
+    """Return margins of whole numbers of cells, from minus the most on to before the most."""
+    cells = torch.arange(-most, most, dtype=torch.float64, device=spacing.device)
+    return cells * spacing.double().unsqueeze(-1)
+
+
+def _at_0_first(values: Tensor) -> Tensor:
+    return values.roll(-(values.shape[-1] // 2), -1)
+
+
+def _angles(spectrum: Tensor) -> Tensor:
+    count, device = spectrum.shape[-1], spectrum.device
+    return torch.linspace(0, math.pi, count, dtype=torch.float64, device=device)

@@ -1,0 +1,105 @@
+"""Smooth surrogates at many anchors, for about the price of a few."""
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gobj._anchor_blocks import joined
+from gobj._anchor_counts import ranked
+from gobj._anchor_examples import Examples
+from gobj._anchor_fields import cubics, splines_at
+from gobj._anchor_grid import AnchorGrid, lay_grid
+from gobj._anchor_kernels import bends, falls, spectra_of
+from gobj._anchored import FURTHEST, Anchored, AnchoredSums, polynomial
+from gobj._anchored_kinks import sums_of
+from gobj._attached import Terms
+from gobj._blocks import row_blocks
+from gobj._surrogates import CrossEntropy, GeneralizedCrossEntropy
+
+FOLDS = 17.0  # what is taken as affine beyond is off by exp(-FOLDS)
+CELL = 0.25  # temperatures between nodes, for thresholds within 40 temperatures of each other
+MOST_NODES = 1024
+TABLE = 1 << 15  # nodes that are worked on at once, so that they stay in a cache
+
+Smooth = CrossEntropy | GeneralizedCrossEntropy
+
+
+class InCells(Anchored):
+    """Cross entropy in all its generalizations, on a uniform grid for each label."""
+
+    surrogate: Smooth
+
+    def __init__(self, examples: Examples, thresholds: Tensor, surrogate: Smooth) -> None:
+        """Lay the grid."""
+        super().__init__(examples, thresholds, surrogate)
+        self._grid = lay_grid(thresholds, reach_of(surrogate), nodes_of(surrogate))
+        self._splines = splines_at(self._grid, thresholds)
+
+    def terms(self, coefficients: Tensor) -> tuple[Terms, list[Tensor]]:
+        """Tabulate cubics."""
+        grid = self._grid
+        charges = self._splines.spread(coefficients, grid.nodes)
+        blocks = [self._cubics(charges[block], block) for block in row_blocks(charges, TABLE)]
+        tables = [joined(parts) for parts in zip(*blocks, strict=True)]
+        return partial(_terms, grid), [grid.middle, grid.spacing, grid.density, grid.start, *tables]
+
+    def _cubics(self, charges: Tensor, block: slice) -> list[Tensor]:
+        """Sum the surrogates of charges over the nodes of some labels."""
+        spectra = spectra_of(bends, self.surrogate, self._grid, block)
+        bent = torch.fft.irfft(torch.fft.rfft(charges).mul_(spectra), self._grid.nodes)
+        bounded = isinstance(self.surrogate, GeneralizedCrossEntropy)
+        return cubics(bent, self.thresholds.dtype, bounded=bounded)
+
+    def sums(self) -> AnchoredSums:
+        """Rank the scores among the thresholds, and read the pulls from a histogram of them."""
+        counts = ranked(self.examples, self.thresholds, self.surrogate)
+        return sums_of((*counts, self._pulls()), self.thresholds.dtype)
+
+    def _pulls(self) -> Tensor:
+        dtype = self.thresholds.dtype
+        mass, upper = (x.to(dtype) for x in self.examples.tally(self._share, self._grid.nodes))
+        missing = torch.where(mass[:, 1, -1] != 0, torch.nan, 0.0)
+        charges = mass - upper
+        charges[..., 1:] += upper[..., :-1]
+        parts = [self._falls(charges[block], block) for block in row_blocks(charges, TABLE)]
+        return self._splines.read(joined(parts)) + missing.view(-1, 1, 1)
+
+    def _falls(self, charges: Tensor, block: slice) -> Tensor:
+        """Sum the slopes of the surrogates of charges over the nodes of some labels."""
+        spectra, room = spectra_of(falls, self.surrogate, self._grid, block), 2 * self._grid.nodes
+        pulls: Tensor = torch.fft.irfft(torch.fft.rfft(charges, room).mul_(spectra), room)
+        return pulls[..., : self._grid.nodes]
+
+    def _share(self, scores: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
+        """Locate scores, and tell how much of each falls to the node above."""
+        cell, place = self._grid.locate(scores, sides)
+        return cell, functional.hardtanh_(place, 0, 1)
+
+
+def reach_of(surrogate: Smooth) -> float:
+    """Return the margin beyond which a surrogate is affine to rounding."""
+    if isinstance(surrogate, CrossEntropy):
+        return FOLDS
+    return FOLDS * surrogate.temperature / surrogate.q
+
+
+def nodes_of(surrogate: Smooth) -> int:
+    """Return how many nodes reach from one end of a surrogate's bend to the other."""
+    temperature = getattr(surrogate, "temperature", 1.0)
+    cells = (2 * reach_of(surrogate) / temperature + 40) / CELL
+    return math.ceil(cells / 64) * 64
+
+
+def _terms(
+    grid: AnchorGrid, scores: Tensor, sides: Tensor, *constants: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Evaluate value and slope of the cubics."""
+    middle, spacing, density, start, *tables = constants
+    grid = grid._replace(middle=middle, spacing=spacing, density=density, start=start)
+    cell, place = grid.locate(scores, sides)
+    place = functional.hardtanh_(place, -FURTHEST, FURTHEST)
+    value, slope = polynomial(cell, place, tables)
+    return value, slope.mul_(density)

@@ -46,11 +46,10 @@ def splines_at(grid: AnchorGrid, thresholds: Tensor) -> AnchorSplines:
 
     Those whose reach would end beyond the grid are moved to where it does not.
     """
-    cell, place = grid.cells(thresholds.mT)
-    position = (cell.double() + place).mT + grid.nodes // 2
-    # the middle of the grid is that of the thresholds but for rounding
+    away = thresholds.double() - grid.middle.unsqueeze(1)
+    position = away / grid.spacing.unsqueeze(1) + grid.nodes // 2
     around = (grid.reach * grid.density + (EDGE - 1)).unsqueeze(1)
-    position = torch.minimum(torch.maximum(position, around), grid.nodes - around).nan_to_num(EDGE)
+    position = position.clamp(around, grid.nodes - around).nan_to_num(EDGE)
     offset = (position.frac() - 0.5).unsqueeze(-1).expand(-1, -1, DEGREE)
     powers = torch.cat((torch.ones_like(offset[..., :1]), offset), -1).cumprod(-1)
     value = powers @ kept(_pieces, like=position)
@@ -73,26 +72,42 @@ def cubics(bends: Tensor, dtype: torch.dtype, *, bounded: bool) -> list[Tensor]:
     surrogate is flat on the costly side too.
 
     Args:
-        bends: Half the second derivatives per cell at the nodes, ``[labels, 2, nodes]``.
+        bends: Second derivatives per cell at the nodes, ``[labels, 2, nodes]``.
         dtype: Of the coefficients.
         bounded: Whether the surrogate is bounded.
     """
-    bends[..., :2] = 0  # affine from the ends on
-    bends[..., -2:] = 0
+    bent, rising, sloping, missing = kept(_ends, bends.shape[-1], bounded, like=bends).unbind(0)
+    bends = bends * bent
     sums = _from_flat_side(bends)
-    slope = (2 * sums).sub_(bends)
-    value = _from_flat_side(sums).sub_(sums).mul_(2).add_(bends, alpha=1 / 3)
-    for rising in (value, slope):
-        rising[..., 1, -2:] = 0  # so that no score, however sure, costs anything
-    if bounded:  # to the last bit, as places beyond the ends may be as far as can be
-        slope[..., 0, -2:] = slope[..., 1, :2] = 0
-    slope[..., 1, -1] = torch.nan
-    constant, linear, square = (x.to(dtype).reshape(-1) for x in (value, slope, bends))
-    return [constant, linear, square, (square.roll(-1) - square).mul_(1 / 3)]
+    value = (_from_flat_side(sums) - sums).add_(bends, alpha=1 / 6).mul_(rising)
+    slope = torch.addcmul(missing, torch.sub(sums, bends, alpha=0.5), sloping)
+    constant, linear, bend = (x.to(dtype).reshape(-1) for x in (value, slope, bends))
+    return [constant, linear, bend / 2, (bend.roll(-1) - bend).mul_(1 / 6)]
 
 
 def _from_flat_side(steps: Tensor) -> Tensor:
     """Sum steps up to each node such that row 0 is 0 on the left and row 1 on the right."""
     sums = steps.cumsum(-1)
-    sums[..., 1, :] -= sums[..., 1, -1:].clone()
-    return sums
+    second = kept(_second_row, like=sums)
+    return torch.addcmul(sums, sums[..., -1:], second, value=-1)
+
+
+def _second_row(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor([[0.0], [1.0]], dtype=dtype, device=device)
+
+
+def _ends(nodes: int, bounded: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return factors of bends, of values and of slopes, and what is added for what is missing.
+
+    From the ends on all is affine, on the right side of positives all is 0 so that no score,
+    however sure, costs anything, and a bounded surrogate is flat to the last bit, as places beyond
+    the ends may be as far as can be.
+    """
+    bent, rising, sloping = torch.ones(3, 2, nodes, dtype=dtype, device=device)
+    missing = torch.zeros_like(bent)
+    bent[:, :2] = bent[:, -2:] = 0
+    rising[1, -2:] = sloping[1, -2:] = 0
+    if bounded:
+        sloping[0, -2:] = sloping[1, :2] = 0
+    missing[1, -1] = torch.nan
+    return torch.stack((bent, rising, sloping, missing))

@@ -39,7 +39,7 @@ def _every(
 
 
 def bends(surrogate: Surrogate, spacing: Tensor, nodes: int) -> Tensor:
-    """Turn charges into half the second derivatives, per cell, of the surrogates of all charges.
+    """Turn charges into the second derivatives, per cell, of the surrogates of all charges.
 
     Charges are spread by splines; what comes out is that of the cubic spline through the cost.
 
@@ -55,7 +55,7 @@ def bends(surrogate: Surrogate, spacing: Tensor, nodes: int) -> Tensor:
     margins = _margins(spacing, nodes // 2 + 1)
     bump = torch.fft.rfft(_at_0_first(surrogate.terms(margins)[0].diff(n=2)))
     cosine = _angles(bump).cos()
-    bump = bump / (2 * spline_spectrum(3, cosine) * spline_spectrum(DEGREE, cosine))
+    bump = bump / (spline_spectrum(3, cosine) * spline_spectrum(DEGREE, cosine))
     return torch.stack((bump.conj(), bump), 1)
 
 

@@ -22,7 +22,7 @@ from gobj._surrogates import CrossEntropy, GeneralizedCrossEntropy
 FOLDS = 17.0  # what is taken as affine beyond is off by exp(-FOLDS)
 CELL = 0.25  # temperatures between nodes, for thresholds within 40 temperatures of each other
 MOST_NODES = 1024
-TABLE = 1 << 15  # nodes that are worked on at once, so that they stay in a cache
+TABLE = 1 << 14  # nodes that are worked on at once, so that they stay in a cache
 
 Smooth = CrossEntropy | GeneralizedCrossEntropy
 

@@ -113,18 +113,23 @@ def _attached(
     """Compute value and slope block by block, and attach them to the scores."""
     scores, sides, weights = examples
     constants, at = settled(constants), evaluation_point(scores)
-    values, slopes = [], []
-    for rows in small_blocks(scores):
+    values: list[Tensor] = []
+    slopes: Tensor | None = None
+    for rows in (blocks := small_blocks(scores)):
         value, slope = terms(at[rows], sides[rows], *constants)
         if mass is not None:
             value = (value if weights is None else value * weights[rows]).sum(0, keepdim=True)
         values.append(value)
-        slopes.append(slope)
+        if len(blocks) == 1:
+            slopes = slope
+        else:
+            slopes = slope.new_empty(scores.shape) if slopes is None else slopes
+            slopes[rows] = slope
         del value, slope
     value = joined(values)
     if mass is not None:
         value = (value.sum(0) / mass).expand_as(scores)
-    return attached(scores, (value, joined(slopes)), terms, sides, *constants)
+    return attached(scores, (value, slopes), terms, sides, *constants)
 
 
 def _with_rest(

@@ -126,6 +126,7 @@ def _attached(
             slopes = slope.new_empty(scores.shape) if slopes is None else slopes
             slopes[rows] = slope
         del value, slope
+    assert slopes is not None
     value = joined(values)
     if mass is not None:
         value = (value.sum(0) / mass).expand_as(scores)

@@ -37,4 +37,4 @@ def _made(
     return make(*constants, dtype=dtype, device=device)
 
 
-_kept = functools.lru_cache(maxsize=256)(_made)
+_kept = functools.lru_cache(maxsize=64)(_made)

@@ -246,6 +246,24 @@ def test_thresholds_far_apart_leave_sums_right(name: str) -> None:
     assert_sums(got, name, [scores, sides, torch.ones_like(scores), thresholds])
 
 
+@each_smooth
+@pytest.mark.parametrize(("spread", "bound"), [(1.2, 1e-4), (0.0, 1e-3)])
+def test_pulls_are_close_and_closer_where_scores_are_spread(
+    name: str, spread: float, bound: float
+) -> None:
+    surrogate, _, _, temperature = COSTS[name]
+    for width in (4 * temperature, 12 * temperature, 40 * temperature):
+        thresholds = torch.linspace(-width / 2, width / 2, 20, dtype=torch.float64).unsqueeze(0)
+        scores = torch.linspace(-1, 1, 5000, dtype=torch.float64).unsqueeze(1)
+        scores = 0.3 * temperature + spread * width / 2 * scores
+        sides = torch.where(torch.arange(5000) % 3 > 0, 1.0, -1.0).double().unsqueeze(1)
+        pulls = anchored_sums(scores, sides, None, thresholds, surrogate)[2:]
+        fall = -surrogate.terms((scores - thresholds) * sides)[1]
+        for got, side in zip(pulls, (1, -1), strict=True):
+            exact = (fall * (sides == side)).sum(0)
+            assert (got - exact).abs().max() < bound * exact.max()
+
+
 @given(
     st.lists(st.sampled_from([-2.0, -1.0, 0.0, 1.0, 1.5, 2.0]), min_size=1, max_size=8),
     st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0]), min_size=1, max_size=9),

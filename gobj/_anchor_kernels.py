@@ -66,14 +66,13 @@ def falls(surrogate: Surrogate, spacing: Tensor, nodes: int) -> Tensor:
     There are zeros after the charges, as many as nodes, which leaves room around.
 
     Returns:
-        For negatives and for positives, of the precision of the spacing,
-        ``[grids, 2, nodes + 1]``; arguments as for :func:`bends`.
+        For negatives and for positives, in float64: ``[grids, 2, nodes + 1]``; arguments as for
+        :func:`bends`.
     """
-    slope = surrogate.terms(_margins(spacing, nodes))[1].to(spacing.dtype)
-    fall = torch.fft.rfft(_at_0_first(slope))
-    angle = _angles(fall)
-    shared = torch.sinc(angle / (2 * math.pi)) ** 2
-    fall = fall / (shared * spline_spectrum(DEGREE, angle.cos())).neg().to(spacing.dtype)
+    fall = torch.fft.rfft(_at_0_first(-surrogate.terms(_margins(spacing, nodes))[1]))
+    cosine = _angles(fall).cos()
+    shared = (5 + cosine) / 6  # to the fourth order; smooth, so that nothing rings from far away
+    fall = fall / (shared * spline_spectrum(DEGREE, cosine))
     return torch.stack((fall, fall.conj()), 1)
 
 

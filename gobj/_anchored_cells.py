@@ -59,13 +59,13 @@ class InCells(Anchored):
         return sums_of((*counts, self._pulls()), self.thresholds.dtype)
 
     def _pulls(self) -> Tensor:
-        dtype = self.thresholds.dtype
-        mass, upper = (x.to(dtype) for x in self.examples.tally(self._share, self._grid.nodes))
+        mass, upper = self.examples.tally(self._share, self._grid.nodes)
         missing = torch.where(mass[:, 1, -1] != 0, torch.nan, 0.0)
         charges = mass - upper
         charges[..., 1:] += upper[..., :-1]
         parts = [self._falls(charges[block], block) for block in row_blocks(charges, TABLE)]
-        return self._splines.read(joined(parts)) + missing.view(-1, 1, 1)
+        # rounding may leave less than nothing
+        return self._splines.read(joined(parts)).abs() + missing.view(-1, 1, 1)
 
     def _falls(self, charges: Tensor, block: slice) -> Tensor:
         """Sum the slopes of the surrogates of charges over the nodes of some labels."""

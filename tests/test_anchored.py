@@ -264,6 +264,19 @@ def test_pulls_are_close_and_closer_where_scores_are_spread(
             assert (got - exact).abs().max() < bound * exact.max()
 
 
+@each_smooth
+def test_pulls_are_right_where_next_to_nothing_pulls(name: str) -> None:
+    surrogate, _, _, temperature = COSTS[name]
+    scores = torch.linspace(-1, 1, 3001).unsqueeze(1) * temperature
+    thresholds = torch.linspace(-20, 20, 9).unsqueeze(0) * temperature
+    sides = torch.where(torch.arange(3001) % 2 > 0, 1.0, -1.0).unsqueeze(1)
+    pulls = anchored_sums(scores, sides, None, thresholds, surrogate)[2:]
+    fall = -surrogate.terms((scores.double() - thresholds) * sides)[1]
+    for got, side in zip(pulls, (1, -1), strict=True):
+        exact = (fall * (sides == side)).sum(0, keepdim=True)
+        torch.testing.assert_close(got.double(), exact, rtol=1e-3, atol=1e-9)
+
+
 @given(
     st.lists(st.sampled_from([-2.0, -1.0, 0.0, 1.0, 1.5, 2.0]), min_size=1, max_size=8),
     st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0]), min_size=1, max_size=9),

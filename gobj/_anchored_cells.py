@@ -10,7 +10,7 @@ from torch.nn import functional
 from gobj._anchor_blocks import joined
 from gobj._anchor_counts import ranked
 from gobj._anchor_examples import Examples
-from gobj._anchor_fields import cubics, splines_at
+from gobj._anchor_fields import AnchorSplines, cubics, splines_at
 from gobj._anchor_grid import AnchorGrid, lay_grid
 from gobj._anchor_kernels import bends, falls, spectra_of
 from gobj._anchored import FURTHEST, Anchored, AnchoredSums, polynomial
@@ -36,15 +36,18 @@ class InCells(Anchored):
         """Lay the grid."""
         super().__init__(examples, thresholds, surrogate)
         self._grid = lay_grid(thresholds, reach_of(surrogate), nodes_of(surrogate))
-        self._splines = splines_at(self._grid, thresholds)
 
     def terms(self, coefficients: Tensor) -> tuple[Terms, list[Tensor]]:
         """Tabulate cubics."""
         grid = self._grid
-        charges = self._splines.spread(coefficients, grid.nodes)
-        blocks = [self._cubics(charges[block], block) for block in row_blocks(charges, TABLE)]
-        tables = [joined(parts) for parts in zip(*blocks, strict=True)]
-        return partial(_terms, grid), [grid.middle, grid.spacing, grid.density, grid.start, *tables]
+        tables = zip(*self._tables(coefficients), strict=True)
+        places = [grid.middle, grid.spacing, grid.density, grid.start]
+        return partial(_terms, grid), [*places, *map(joined, tables)]
+
+    def _tables(self, coefficients: Tensor) -> list[list[Tensor]]:
+        """Tabulate cubics, block by block of labels."""
+        charges = splines_at(self._grid, self.thresholds).spread(coefficients, self._grid.nodes)
+        return [self._cubics(charges[block], block) for block in row_blocks(charges, TABLE)]
 
     def _cubics(self, charges: Tensor, block: slice) -> list[Tensor]:
         """Sum the surrogates of charges over the nodes of some labels."""
@@ -60,18 +63,22 @@ class InCells(Anchored):
 
     def _pulls(self) -> Tensor:
         mass, upper = self.examples.tally(self._share, self._grid.nodes)
+        splines = splines_at(self._grid, self.thresholds)
+        parts = []
+        for block in row_blocks(mass, TABLE):
+            field = self._falls(mass[block], upper[block], block)
+            parts.append(AnchorSplines(*(x[block] for x in splines)).read(field))
         missing = torch.where(mass[:, 1, -1] != 0, torch.nan, 0.0)
-        charges = mass - upper
-        charges[..., 1:] += upper[..., :-1]
-        parts = [self._falls(charges[block], block) for block in row_blocks(charges, TABLE)]
         # rounding may leave less than nothing
-        return self._splines.read(joined(parts)).abs() + missing.view(-1, 1, 1)
+        return joined(parts).abs() + missing.view(-1, 1, 1)
 
-    def _falls(self, charges: Tensor, block: slice) -> Tensor:
-        """Sum the slopes of the surrogates of charges over the nodes of some labels."""
-        spectra, room = spectra_of(falls, self.surrogate, self._grid, block), 2 * self._grid.nodes
-        pulls: Tensor = torch.fft.irfft(torch.fft.rfft(charges, room).mul_(spectra), room)
-        return pulls[..., : self._grid.nodes]
+    def _falls(self, mass: Tensor, upper: Tensor, block: slice) -> Tensor:
+        """Sum the slopes of the surrogates of what is in cells over the nodes of some labels."""
+        charges, room = mass - upper, 2 * self._grid.nodes
+        charges[..., 1:] += upper[..., :-1]
+        spectra = spectra_of(falls, self.surrogate, self._grid, block)
+        field: Tensor = torch.fft.irfft(torch.fft.rfft(charges, room).mul_(spectra), room)
+        return field[..., : self._grid.nodes]
 
     def _share(self, scores: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
         """Locate scores, and tell how much of each falls to the node above."""

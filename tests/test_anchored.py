@@ -364,6 +364,19 @@ def test_a_missing_score_makes_the_pulls_of_its_label_loud(name: str) -> None:
     assert sums.hits.isfinite().all()
 
 
+@each_smooth
+def test_a_missing_threshold_is_loud_in_its_label_alone(name: str) -> None:
+    inputs = batch(40, 2)
+    clean = costs_of(name, *inputs)
+    inputs[2][0, 1] = math.nan
+    value = costs_of(name, *inputs)
+    assert value[:, 0].isnan().all()
+    torch.testing.assert_close(value[:, 1], clean[:, 1])
+    sums = anchored_sums(*inputs[:2], None, inputs[2], COSTS[name][0])
+    assert sums.pulls_of_negatives[0].isnan().all()
+    assert sums.pulls_of_negatives[1].isfinite().all()
+
+
 @both_paths
 @each_cost
 def test_a_whole_weight_is_a_repetition(name: str) -> None:

@@ -454,6 +454,29 @@ def test_blocks_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @both_paths
+@each_cost
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_mean_is_that_of_the_costs_and_slopes_stay(
+    name: str, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, sides, thresholds, *coefficients = batch(70, 5)
+    weights = torch.rand(70, 5).double() if weighted else None
+    mass = 70.0 if weights is None else weights.sum(0)
+    monkeypatch.setattr(_anchor_blocks, "MOST", 30)
+    monkeypatch.setattr(_anchor_blocks, "COUNTABLE", 8000)
+
+    def costs(x: Tensor, mass: torch.Tensor | float | None) -> Tensor:
+        anchored = AnchoredLabels(Examples(x, sides, weights), thresholds, COSTS[name][0])
+        return anchored.costs(*coefficients, mass=mass)
+
+    share = torch.ones_like(scores) if weights is None else weights
+    expected = (costs(scores, None) * share).sum(0) / mass
+    torch.testing.assert_close(costs(scores, mass), expected.expand_as(scores))
+    slopes = [grad(lambda x: (costs(x, m) * share).sum())(scores) for m in (None, mass)]  # noqa: B023
+    torch.testing.assert_close(*slopes)
+
+
+@both_paths
 @each_smooth
 def test_costs_have_derivatives_of_two_orders(name: str) -> None:
     inputs = batch(6, 1)

@@ -20,8 +20,6 @@ class Examples(NamedTuple):
 
     def of_labels(self, block: slice) -> "Examples":
         """Return the examples of some of the labels."""
-        if block.stop >= self.scores.shape[1] and not block.start:
-            return self
         weights = self.weights
         if weights is not None and weights.shape[1] > 1:
             weights = weights[:, block]

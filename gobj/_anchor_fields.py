@@ -41,24 +41,21 @@ class AnchorSplines(NamedTuple):
         return (near * self.value).sum(-1)
 
 
-def splines_at(grid: AnchorGrid, thresholds: Tensor) -> AnchorSplines:
+def splines_at(grid: AnchorGrid, thresholds: Tensor, reach: float) -> AnchorSplines:
     """Lay splines around thresholds ``[labels, anchors]``.
 
     Those whose reach would end beyond the grid are moved to where it does not.
     """
     away = thresholds.double() - grid.middle.unsqueeze(1)
     position = away / grid.spacing.unsqueeze(1) + grid.nodes // 2
-    around = (grid.reach * grid.density + (EDGE - 1)).unsqueeze(1)
-    position = position.clamp(around, grid.nodes - around).nan_to_num(EDGE)
+    margin = (reach * grid.density + (EDGE - 1)).unsqueeze(1)
+    position = position.clamp(margin, grid.nodes - margin).nan_to_num(EDGE)
     offset = (position.frac() - 0.5).unsqueeze(-1).expand(-1, -1, DEGREE)
     powers = torch.cat((torch.ones_like(offset[..., :1]), offset), -1).cumprod(-1)
     value = powers @ kept(_pieces, like=position)
-    node = position.int().unsqueeze(-1) + kept(_steps, like=position)
+    around = torch.arange(DEGREE + 1, dtype=torch.int32, device=position.device) - DEGREE // 2
+    node = position.int().unsqueeze(-1) + around
     return AnchorSplines(node.unsqueeze(1), value.to(thresholds.dtype).unsqueeze(1))
-
-
-def _steps(dtype: torch.dtype, device: torch.device) -> Tensor:  # noqa: ARG001
-    return torch.arange(-2, DEGREE - 1, dtype=torch.int32, device=device)
 
 
 def _pieces(dtype: torch.dtype, device: torch.device) -> Tensor:

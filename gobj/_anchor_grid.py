@@ -31,38 +31,29 @@ class AnchorGrid(NamedTuple):
 
     There are two rows of nodes per label, 0 for negatives and 1 for positives. The last cell of a
     label's last row stands for what is missing. ``start`` is the place of the second row among all.
-    ``rung`` tells which of the :func:`ladder` the spacing is.
     """
 
     nodes: int
-    reach: float
-    rung: Tensor
     middle: Tensor
     spacing: Tensor
     density: Tensor
     start: Tensor
 
-    def cells(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cells of points ``[..., labels]``, counted from the middle, and places there.
-
-        A place is from 0 to 1, or beyond that at the ends of the grid.
-        """
-        half = self.nodes // 2
-        away = points - self.middle
-        cell = functional.hardtanh_(away.detach() * self.density, -half, half - 2).floor_()
-        return cell, torch.addcmul(away, cell, self.spacing, value=-1).mul_(self.density)
-
     def locate(self, scores: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cell of each score, through all rows and flat, and its place there.
 
-        ``scores`` and ``sides``, +1 for positives and -1 for negatives, are ``[n, labels]``.
+        ``scores`` and ``sides``, +1 for positives and -1 for negatives, are ``[n, labels]``. A
+        place is from 0 to 1, or beyond that at the ends of the grid.
         """
-        cell, place = self.cells(scores)
-        cell = torch.add(cell, sides, alpha=self.nodes / 2)  # in place, vmap needs both mapped
+        half = self.nodes // 2
+        away = scores - self.middle
+        cell = functional.hardtanh_(away.detach() * self.density, -half, half - 2).floor_()
+        place = torch.addcmul(away, cell, self.spacing, value=-1).mul_(self.density)
+        cell = torch.add(cell, sides, alpha=half)  # in place, vmap needs both mapped
         return cell.nan_to_num_(self.nodes - 1).add_(self.start).int().view(-1), place
 
 
-def lay_grid(thresholds: Tensor, reach: float, nodes: int) -> AnchorGrid:
+def lay_grid(thresholds: Tensor, reach: float, nodes: int) -> tuple[AnchorGrid, Tensor]:
     """Lay a grid that reaches beyond all thresholds ``[labels, anchors]`` of a label.
 
     The further apart the thresholds, the wider the spacing, up to 16 times the finest. What is
@@ -72,14 +63,17 @@ def lay_grid(thresholds: Tensor, reach: float, nodes: int) -> AnchorGrid:
         thresholds: Thresholds of the anchors.
         reach: How far it reaches at least.
         nodes: Number of nodes in a row, even.
+
+    Returns:
+        The grid, and which spacing of the :func:`ladder` each label has.
     """
     rungs = kept(_rungs, reach, nodes, like=thresholds)
     low, high = torch.aminmax(thresholds, dim=1)
     rung = torch.searchsorted(rungs[1, :-1], high - low)
     spacing = rungs[0].index_select(0, rung)
     start = torch.arange(len(low), dtype=low.dtype, device=low.device) * (2 * nodes) + nodes
-    per_label = rung, torch.lerp(low, high, 0.5), spacing, 1 / spacing, start
-    return AnchorGrid(nodes, reach, *settled(per_label))
+    per_label = torch.lerp(low, high, 0.5), spacing, 1 / spacing, start
+    return AnchorGrid(nodes, *settled(per_label)), rung
 
 
 def _rungs(reach: float, nodes: int, dtype: torch.dtype, device: torch.device) -> Tensor:

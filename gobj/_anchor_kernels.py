@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gobj._anchor_grid import RUNGS, AnchorGrid, ladder
+from gobj._anchor_grid import RUNGS, ladder
 from gobj._kept import keeps, kept
 from gobj._splines import spline_spectrum
 from gobj._surrogates import Surrogate
@@ -16,13 +16,25 @@ DEGREE = 5  # of the splines that spread anchors over nodes
 Spectra = Callable[[Surrogate, Tensor, int], Tensor]
 
 
-def spectra_of(spectra: Spectra, surrogate: Surrogate, grid: AnchorGrid, block: slice) -> Tensor:
-    """Return the spectra at the spacing of each label of a block, ``[labels, 2, frequencies]``."""
-    spacing = grid.spacing[block]
+def spectra_at(
+    spectra: Spectra,
+    surrogate: Surrogate,
+    spacing: Tensor,
+    rung: Tensor,
+    shape: tuple[float, int],
+) -> Tensor:
+    """Return the spectra at the spacing of each label, ``[labels, 2, frequencies]``.
+
+    Args:
+        spectra: One of the functions below.
+        surrogate: The surrogate.
+        spacing: Spacings, ``[labels]``.
+        rung: Which of the ladder's these are, likewise.
+        shape: Reach and number of nodes of the ladder.
+    """
     if not keeps(spacing) and len(spacing) < RUNGS:
-        return spectra(surrogate, spacing, grid.nodes)
-    every = kept(_every, spectra, surrogate, grid.reach, grid.nodes, like=spacing)
-    return every.index_select(0, grid.rung[block])
+        return spectra(surrogate, spacing, shape[1])
+    return kept(_every, spectra, surrogate, *shape, like=spacing).index_select(0, rung)
 
 
 def _every(

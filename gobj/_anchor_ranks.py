@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gobj._anchor_blocks import settled
+from gobj._attached import transforms
 
 
 class AnchorRanks(NamedTuple):
@@ -43,8 +44,8 @@ class AnchorRanks(NamedTuple):
 
 def _above_0(values: Tensor) -> Tensor:
     """Return 1 where values are above 0, in place of them; a comparison to booleans is slow."""
-    transformed = torch._C._are_functorch_transforms_active()  # vmap compares nothing in place
-    return values.sign_().relu_() if transformed else values.gt_(0)
+    # vmap compares nothing in place
+    return values.sign_().relu_() if transforms() else values.gt_(0)
 
 
 def rank_anchors(thresholds: Tensor) -> tuple[AnchorRanks, Tensor]:

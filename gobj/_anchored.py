@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,11 @@ class AnchoredSums(NamedTuple):
     alarms: Tensor
     pulls_of_positives: Tensor
     pulls_of_negatives: Tensor
+
+
+def sums_of(found: tuple[Tensor, ...], dtype: torch.dtype) -> AnchoredSums:
+    """Name what was found, counts and pulls, each ``[labels, 2, anchors]``."""
+    return AnchoredSums(*(x.to(dtype) for both in found for x in both.unbind(1)[::-1]))
 
 
 class Anchored(ABC):
@@ -58,18 +64,7 @@ class OneByOne(Anchored):
 
     def terms(self, coefficients: Tensor) -> tuple[Terms, list[Tensor]]:
         """Sum value and slope anchor by anchor."""
-        return self._terms, [self.thresholds, coefficients]
-
-    def _terms(
-        self, scores: Tensor, sides: Tensor, thresholds: Tensor, coefficients: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        near = scores.clamp(-FURTHEST, FURTHEST)
-        value, slope = torch.zeros_like(near), torch.zeros_like(near)
-        for threshold, both in zip(thresholds.unbind(1), coefficients.unbind(2), strict=True):
-            weights = per_class(sides, both[:, 1], both[:, 0])
-            cost, fall = self.surrogate.terms((near - threshold) * sides)
-            value, slope = value + weights * cost, slope + weights * sides * fall
-        return value, slope
+        return partial(_terms, self.surrogate), [self.thresholds, coefficients]
 
     def sums(self) -> AnchoredSums:
         """Sum anchor by anchor."""
@@ -82,6 +77,18 @@ class OneByOne(Anchored):
             values = (scores > threshold).to(near.dtype), -fall
             rows.append([(value * of_class).sum(0) for value in values for of_class in classes])
         return AnchoredSums(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
+
+
+def _terms(
+    surrogate: Surrogate, scores: Tensor, sides: Tensor, thresholds: Tensor, coefficients: Tensor
+) -> tuple[Tensor, Tensor]:
+    near = scores.clamp(-FURTHEST, FURTHEST)
+    value, slope = torch.zeros_like(near), torch.zeros_like(near)
+    for threshold, both in zip(thresholds.unbind(1), coefficients.unbind(2), strict=True):
+        weights = per_class(sides, both[:, 1], both[:, 0])
+        cost, fall = surrogate.terms((near - threshold) * sides)
+        value, slope = value + weights * cost, slope + weights * sides * fall
+    return value, slope
 
 
 def polynomial(cell: Tensor, place: Tensor, tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -12,9 +12,8 @@ from gobj._anchor_counts import ranked
 from gobj._anchor_examples import Examples
 from gobj._anchor_fields import AnchorSplines, cubics, splines_at
 from gobj._anchor_grid import AnchorGrid, lay_grid
-from gobj._anchor_kernels import bends, falls, spectra_of
-from gobj._anchored import FURTHEST, Anchored, AnchoredSums, polynomial
-from gobj._anchored_kinks import sums_of
+from gobj._anchor_kernels import Spectra, bends, falls, spectra_at
+from gobj._anchored import FURTHEST, Anchored, AnchoredSums, polynomial, sums_of
 from gobj._attached import Terms
 from gobj._blocks import row_blocks
 from gobj._surrogates import CrossEntropy, GeneralizedCrossEntropy
@@ -22,7 +21,7 @@ from gobj._surrogates import CrossEntropy, GeneralizedCrossEntropy
 FOLDS = 17.0  # what is taken as affine beyond is off by exp(-FOLDS)
 CELL = 0.25  # temperatures between nodes, for thresholds within 40 temperatures of each other
 MOST_NODES = 1024
-TABLE = 1 << 14  # nodes that are worked on at once, so that they stay in a cache
+TABLE = 1 << 14  # nodes that are worked on at once, which bounds what they take
 
 Smooth = CrossEntropy | GeneralizedCrossEntropy
 
@@ -35,23 +34,23 @@ class InCells(Anchored):
     def __init__(self, examples: Examples, thresholds: Tensor, surrogate: Smooth) -> None:
         """Lay the grid."""
         super().__init__(examples, thresholds, surrogate)
-        self._grid = lay_grid(thresholds, reach_of(surrogate), nodes_of(surrogate))
+        self._reach = reach_of(surrogate)
+        self._grid, self._rung = lay_grid(thresholds, self._reach, nodes_of(surrogate))
 
     def terms(self, coefficients: Tensor) -> tuple[Terms, list[Tensor]]:
         """Tabulate cubics."""
-        grid = self._grid
         tables = zip(*self._tables(coefficients), strict=True)
-        places = [grid.middle, grid.spacing, grid.density, grid.start]
-        return partial(_terms, grid), [*places, *map(joined, tables)]
+        return partial(_terms, self._grid.nodes), [*self._grid[1:], *map(joined, tables)]
 
     def _tables(self, coefficients: Tensor) -> list[list[Tensor]]:
         """Tabulate cubics, block by block of labels."""
-        charges = splines_at(self._grid, self.thresholds).spread(coefficients, self._grid.nodes)
+        nodes = self._grid.nodes
+        charges = splines_at(self._grid, self.thresholds, self._reach).spread(coefficients, nodes)
         return [self._cubics(charges[block], block) for block in row_blocks(charges, TABLE)]
 
     def _cubics(self, charges: Tensor, block: slice) -> list[Tensor]:
         """Sum the surrogates of charges over the nodes of some labels."""
-        spectra = spectra_of(bends, self.surrogate, self._grid, block)
+        spectra = self._spectra(bends, block)
         bent = torch.fft.irfft(torch.fft.rfft(charges).mul_(spectra), self._grid.nodes)
         bounded = isinstance(self.surrogate, GeneralizedCrossEntropy)
         return cubics(bent, self.thresholds.dtype, bounded=bounded)
@@ -63,7 +62,7 @@ class InCells(Anchored):
 
     def _pulls(self) -> Tensor:
         mass, upper = self.examples.tally(self._share, self._grid.nodes)
-        splines = splines_at(self._grid, self.thresholds)
+        splines = splines_at(self._grid, self.thresholds, self._reach)
         parts = []
         for block in row_blocks(mass, TABLE):
             field = self._falls(mass[block], upper[block], block)
@@ -76,9 +75,13 @@ class InCells(Anchored):
         """Sum the slopes of the surrogates of what is in cells over the nodes of some labels."""
         charges, room = mass - upper, 2 * self._grid.nodes
         charges[..., 1:] += upper[..., :-1]
-        spectra = spectra_of(falls, self.surrogate, self._grid, block)
+        spectra = self._spectra(falls, block)
         field: Tensor = torch.fft.irfft(torch.fft.rfft(charges, room).mul_(spectra), room)
         return field[..., : self._grid.nodes]
+
+    def _spectra(self, spectra: Spectra, block: slice) -> Tensor:
+        spacing, shape = self._grid.spacing[block], (self._reach, self._grid.nodes)
+        return spectra_at(spectra, self.surrogate, spacing, self._rung[block], shape)
 
     def _share(self, scores: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
         """Locate scores, and tell how much of each falls to the node above."""
@@ -100,13 +103,10 @@ def nodes_of(surrogate: Smooth) -> int:
     return math.ceil(cells / 64) * 64
 
 
-def _terms(
-    grid: AnchorGrid, scores: Tensor, sides: Tensor, *constants: Tensor
-) -> tuple[Tensor, Tensor]:
+def _terms(nodes: int, scores: Tensor, sides: Tensor, *constants: Tensor) -> tuple[Tensor, Tensor]:
     """Evaluate value and slope of the cubics."""
-    middle, spacing, density, start, *tables = constants
-    grid = grid._replace(middle=middle, spacing=spacing, density=density, start=start)
+    grid = AnchorGrid(nodes, *constants[:4])
     cell, place = grid.locate(scores, sides)
     place = functional.hardtanh_(place, -FURTHEST, FURTHEST)
-    value, slope = polynomial(cell, place, tables)
-    return value, slope.mul_(density)
+    value, slope = polynomial(cell, place, constants[4:])
+    return value, slope.mul_(grid.density)

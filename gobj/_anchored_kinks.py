@@ -2,13 +2,12 @@
 
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from gobj._anchor_counts import ranked
 from gobj._anchor_pieces import Kinked, pieces_of
 from gobj._anchor_ranks import AnchorRanks
-from gobj._anchored import FURTHEST, Anchored, AnchoredSums, polynomial
+from gobj._anchored import FURTHEST, Anchored, AnchoredSums, polynomial, sums_of
 from gobj._attached import Terms
 
 
@@ -26,11 +25,6 @@ class BetweenKinks(Anchored):
         """Rank the scores among the kinks."""
         found = ranked(self.examples, self.thresholds, self.surrogate)
         return sums_of(found, self.thresholds.dtype)
-
-
-def sums_of(found: tuple[Tensor, ...], dtype: torch.dtype) -> AnchoredSums:
-    """Name what was found, counts and pulls, each ``[labels, 2, anchors]``."""
-    return AnchoredSums(*(x.to(dtype) for both in found for x in both.unbind(1)[::-1]))
 
 
 def _terms(width: int, scores: Tensor, sides: Tensor, *constants: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,8 +43,14 @@ def attached(
 
 
 def forward_mode() -> bool:
-    """Tell whether derivatives are carried along, which takes memory for each element."""
+    """Tell whether derivatives are carried forward, beside a value that must then have memory."""
     return forward_ad._current_level >= 0
+
+
+def transforms() -> bool:
+    """Tell whether a transform of ``torch.func`` is at work."""
+    active: bool = torch._C._are_functorch_transforms_active()
+    return active
 
 
 def compiles_transforms() -> bool:
@@ -52,7 +58,7 @@ def compiles_transforms() -> bool:
 
     But it differentiates anything else.
     """
-    return torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    return torch.compiler.is_compiling() and transforms()
 
 
 class _Compiled(torch.autograd.Function):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gobj._attached import transforms
+
 Make = Callable[..., Tensor]
 
 
@@ -27,7 +29,7 @@ def keeps(like: Tensor) -> bool:
         type(like) is Tensor
         and not torch.compiler.is_compiling()
         and not torch.is_inference_mode_enabled()
-        and not torch._C._are_functorch_transforms_active()
+        and not transforms()
     )
 
 

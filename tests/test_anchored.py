@@ -220,11 +220,11 @@ def test_a_grid_that_just_holds_its_thresholds_moves_none(off: float) -> None:
     for spacing in ladder(reach, nodes)[1:]:
         width = spacing * (nodes - 2 * EDGE) - 2 * reach
         ends = spacing * off + width * torch.tensor([[-0.4999, 0.4999]], dtype=torch.float64)
-        grid = lay_grid(ends, reach, nodes)
+        grid, _ = lay_grid(ends, reach, nodes)
         assert grid.spacing.item() == spacing
         field = torch.arange(nodes, dtype=torch.float64).expand(1, 2, -1)
         expected = ((ends - grid.middle) / spacing + nodes / 2).expand(1, 2, -1)
-        torch.testing.assert_close(splines_at(grid, ends).read(field), expected)
+        torch.testing.assert_close(splines_at(grid, ends, reach).read(field), expected)
 
 
 @both_paths

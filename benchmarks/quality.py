@@ -217,7 +217,7 @@ def published(scale: Scale) -> Iterator[Line]:
             labels: Tensor,
             weights: Tensor | None,
             state: None,
-            criterion: gobj.nn.DualLoss = criterion,
+            criterion: gobj.nn.StatefulLoss = criterion,
             ascent: torch.optim.Optimizer = ascent,
         ) -> tuple[Tensor, None]:
             ascent.step()  # with the gradient that the batch before has left

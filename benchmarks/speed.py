@@ -31,9 +31,9 @@ def constrained_losses(labels: torch.Size) -> Iterator[tuple[str, Loss]]:
     """Yield every public loss with a state, under both moving rules."""
     for name, function in vars(gobj).items():
         parameters = inspect.signature(function).parameters if name.endswith("_loss") else {}
-        if "state" not in parameters:
+        if "state" not in parameters or "problem" in parameters:
             continue
-        targets = [key for key, p in parameters.items() if p.default is p.empty][3:]
+        targets = [key for key, p in parameters.items() if p.default is p.empty][3:-1]
         for rule_name, rule in RULES.items():
             anchors = None if targets else ANCHORS  # an area has anchors in place of a target
             state = gobj.init_state(tuple(labels), rule=rule, anchors=anchors)
@@ -52,7 +52,8 @@ def stateless_losses() -> Iterator[tuple[str, Loss, Loss, tuple[int, ...]]]:
     bce = functional.binary_cross_entropy_with_logits
     for name, function in vars(gobj).items():
         parameters = inspect.signature(function).parameters if name.endswith("_loss") else {}
-        required = [p for p in parameters.values() if p.default is p.empty]
+        given = [p for p in parameters.values() if p.kind is not p.VAR_KEYWORD]
+        required = [p for p in given if p.default is p.empty]
         if len(required) != 2:  # scores and labels alone: no state and no metric of the user's
             continue
         if name == "poly1_cross_entropy_loss":

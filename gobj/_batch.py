@@ -1,106 +1,300 @@
-"""One batch, cleaned: scores, sides and weights, and the averages that become rates."""
+"""One batch: cleaned scores, labels and weights, seen from its thresholds, summed and reduced."""
 
-import math
-from typing import NamedTuple
+import operator
+from functools import reduce
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from gobj._checks import (
     Number,
+    Reduction,
     broadcasts,
     check_labels,
     check_logits,
-    kind,
-    require,
-    spread_weights,
+    check_number,
+    per_label,
+    refuse,
 )
-from gobj._forms import Rates
+from gobj.problem import LinearForm, absent
+from gobj.state import leaves, unflatten
+from gobj.surrogates import Sides
 
-LARGEST = 1e38  # a label times this is far beyond 1, unless it is 0
+EVENTS = "false_negatives", "false_positives", "true_positives", "true_negatives"
+BLOCK = 2**17  # elements worked on at once: temporaries stay small, and in the cache
+MAX_SCORE = 1e18  # an infinite score counts as this, whose square is finite in float32
 
 
 class Batch(NamedTuple):
-    """Scores ``[n, *labels]`` in float32 or wider, the side of each, and the weights.
+    """Examples in float32 or wider, cleaned: what has weight 0 is replaced by zeros.
 
-    ``sides`` holds +1 for positives and -1 for negatives. ``mass`` is the total weight, infinite
-    where there is none so that averages are 0, and ``share`` the share of positives, both
-    ``[*labels]``.
+    Attributes:
+        scores: Shape ``[n, *labels]``.
+        labels: Share of a positive that each example is, shape of the scores.
+        prior: Share of positives in the constant of a form: the labels, or what replaces them.
+        weights: Broadcast against the scores; None is 1 each.
+        total: Sum of the weights, ``[*labels]``; NaN for a label with a weight below 0 or with a
+            label outside of [0, 1], so that every average is NaN.
     """
 
     scores: Tensor
-    sides: Tensor
+    labels: Tensor
+    prior: Tensor
     weights: Tensor | None
-    mass: Number
-    share: Tensor
+    total: Tensor
 
-    def per_label(self, function: str, argument: str, value: Number) -> Tensor:
-        """Cast a number or tensor to the dtype of the scores and to the label shape."""
-        labels = self.scores.shape[1:]
-        tensor = torch.as_tensor(value, dtype=self.scores.dtype, device=self.scores.device)
-        fine = broadcasts(tensor.shape, labels)
-        require(fine, function, argument, f"broadcast to {list(labels)}", kind(tensor))
-        return tensor.expand(labels)
+    def blocks(self, points: int) -> "list[Batch]":
+        """Cut the examples, so that a block times its points per label stays small."""
+        rows = rows_per_block(self.scores, points)
+        if rows >= len(self.scores):
+            return [self]
+        scores, labels = torch.split(self.scores, rows), torch.split(self.labels, rows)
+        prior = labels if self.prior is self.labels else torch.split(self.prior, rows)
+        weights: Any = [None] * len(scores)
+        if self.weights is not None:
+            weights = torch.split(self.weights.expand_as(self.scores), rows)
+        parts = zip(scores, labels, prior, weights, strict=True)
+        return [Batch(*part, self.total) for part in parts]
 
-    def covered(self) -> Number:
-        """Return 1, or 0 for labels where nothing has weight: the average of 1."""
-        if isinstance(self.mass, Tensor):
-            return self.mass.isfinite().to(self.scores.dtype)
-        return float(self.mass < math.inf)
+    def points(self, threshold: Tensor, *, several: bool) -> "Points":
+        """Look at the examples from the thresholds, of which there are several with anchors."""
+        scores, labels, prior, weights = self[:-1]
+        scores = scores.clamp(-MAX_SCORE, MAX_SCORE)
+        if several:
+            own = prior is labels
+            scores, labels = scores.unsqueeze(-1), labels.unsqueeze(-1)
+            prior = labels if own else prior.unsqueeze(-1)
+            weights = None if weights is None else weights.unsqueeze(-1)
+        return Points(scores, labels, 1 - labels, prior, weights, scores - threshold, several)
 
-    def rate(self, values: Tensor) -> Tensor:
-        """Average over examples, ``sum(w x) / sum(w)``; 0 where nothing has weight."""
-        weighted = values if self.weights is None else values * self.weights
-        return weighted.sum(0) / self.mass
+    def averages(self, losses: Tensor, total: Tensor | None = None) -> Tensor:
+        """Return the weighted average of each label, 0 where nothing has weight.
 
-    def rates(self, *values: Tensor) -> tuple[Tensor, ...]:
-        """Average several values over examples."""
-        weighted = values if self.weights is None else (x * self.weights for x in values)
-        return (torch.stack([x.sum(0) for x in weighted]) / self.mass).unbind(0)
-
-    def each(self, values: Tensor) -> Tensor:
-        """Scale the losses of examples such that their mean is the mean over labels of the rate."""
-        relative = values.shape[0] / self.mass
-        return values * (relative if self.weights is None else self.weights * relative)
-
-    def by_class(self, *values: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """Average several values over examples, as what positives and negatives add to it.
-
-        Returns:
-            Those of positives, then those of negatives.
+        It divides by a ``total`` weight, by default the batch's own.
         """
-        weighted = values if self.weights is None else [x * self.weights for x in values]
-        total = torch.stack([x.sum(0) for x in weighted])
-        balance = torch.stack([(x * self.sides).sum(0) for x in weighted])
-        double = 2 * self.mass
-        return tuple((x / double).unbind(0) for x in (total + balance, total - balance))
+        weighted = losses if self.weights is None else losses * self.weights
+        return weighted.sum(0) / nonzero(self.total if total is None else total)
 
-    def joint(self, hits: Tensor, alarms: Tensor) -> Rates:
-        """Return the joint rates where these shares of the batch are flagged."""
-        return Rates(self.share - hits, alarms, hits, 1 - self.share - alarms)
+    def reduce(self, losses: Tensor, reduction: Reduction, total: Tensor | None = None) -> Tensor:
+        """Reduce the losses of examples as torch does.
+
+        Each is scaled such that their mean is the mean over labels of the averages.
+        """
+        if reduction == "mean":
+            averages = self.averages(losses, total)
+            return averages.sum() / max(averages.numel(), 1) if averages.dim() else averages
+        total = self.total if total is None else total
+        relative = len(losses) / torch.where(total == 0, 1, total)
+        each = losses * (relative if self.weights is None else self.weights * relative)
+        return each.sum() if reduction == "sum" else each
 
 
-def per_class(sides: Tensor, positives: Number, negatives: Number) -> Tensor:
-    """Spread one coefficient per class over the examples, shape ``[n, *labels]``."""
-    return (sides * ((positives - negatives) / 2)).add_((positives + negatives) / 2)
+def make_batch(
+    logits: Tensor,
+    labels: Tensor,
+    weights: Number | None,
+    label_priors: Number | None,
+    ignore_index: int | None,
+) -> Batch:
+    """Check and clean a batch."""
+    check_logits(logits)
+    check_labels(logits, labels)
+    scores = widen(logits)
+    targets, mass = clean_labels(labels, weights, ignore_index, scores)
+    total: Number = len(scores)
+    if mass is not None:
+        scores = torch.where(mass != 0, scores, 0)
+        total = mass.expand_as(scores).sum(0) + poison(mass)
+    if labels.dtype == torch.bool:
+        total = scores.new_zeros(scores.shape[1:]) + total
+    else:
+        total = poison(torch.addcmul(targets, targets, targets, value=-1)) + total
+    prior = targets if label_priors is None else spread_priors(label_priors, scores)
+    return Batch(scores, targets, prior, mass, total)
 
 
-def make_batch(function: str, logits: Tensor, labels: Tensor, weights: Number | None) -> Batch:
-    """Check and clean a batch: what has weight 0 is replaced, so that it cannot matter."""
-    check_logits(function, logits)
-    check_labels(function, logits, labels)
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    scores, targets = logits.to(dtype), labels.to(dtype)
-    mass: Number = scores.shape[0] or math.inf
-    if weights is not None:
-        weights = spread_weights(function, weights, logits).to(dtype)
-        present = weights > 0
-        scores = torch.where(present, scores, 0)
-        targets = torch.where(present, targets, 0)
-        total = weights.expand_as(scores).sum(0)
-        mass = torch.where(total > 0, total, math.inf)
-    # unlike a comparison, this keeps a NaN loud
-    sides = functional.hardtanh_(torch.rsub(targets, -1, alpha=-LARGEST))
-    batch = Batch(scores, sides, weights, mass, targets)
-    return batch._replace(share=(batch.rate(sides) + batch.covered()) / 2)
+def spread_priors(label_priors: Number, scores: Tensor) -> Tensor:
+    """Return given shares of positives in the shape of the scores."""
+    prior = per_label("label_priors", label_priors, scores)
+    if not isinstance(prior, Tensor):
+        check_number("label_priors", prior, low=0, high=1, closed=True)
+        prior = scores.new_full((), prior)
+    return prior.expand_as(scores)
+
+
+def rows_per_block(scores: Tensor, points: int) -> int:
+    """Return how many examples to work on at once, given the points per score.
+
+    The compiler makes one pass of many operations anyway.
+    """
+    rows, size, block = max(len(scores), 1), points * scores.numel(), BLOCK
+    if points > 1:  # a block has a dozen temporaries, to stay below six times the scores
+        block = min(block, max(scores.numel() // 2, BLOCK // 4))
+    if torch.compiler.is_compiling() or size <= block:
+        return rows
+    return max(block * rows // size, 1)
+
+
+def widen(values: Tensor) -> Tensor:
+    """Return the values in float32 or wider, the precision in which losses are computed."""
+    return values.float() if values.dtype.itemsize < 4 else values
+
+
+def without_gradient(values: Tensor) -> Tensor:
+    """Detach a tensor that has a gradient."""
+    return values.detach() if values.requires_grad else values
+
+
+def clean_labels(
+    labels: Tensor, weights: Number | None, ignore_index: int | None, scores: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Return labels in the dtype of the scores, 0 where they have no weight, and the weights."""
+    mass = None if weights is None else spread_weights(weights, scores)
+    if ignore_index is not None:
+        # integers are compared as integers: 156 is -100 in 8 bits
+        given = labels if labels.is_floating_point() else labels.long()
+        known = given != ignore_index
+        mass = known.to(scores.dtype) if mass is None else torch.where(known, mass, 0)
+    targets = without_gradient(labels).to(scores.dtype)
+    return (targets if mass is None else torch.where(mass != 0, targets, 0)), mass
+
+
+def spread_weights(weights: Number, scores: Tensor) -> Tensor:
+    """Return weights that broadcast against the scores from the left, in their rank and dtype."""
+    if not isinstance(weights, Tensor):
+        check_number("weights", weights, low=0, closed=True)
+        return scores.new_full((1,) * scores.dim(), weights)
+    leading = scores.shape[: weights.dim()]
+    if weights.is_complex() or not broadcasts(weights.shape, leading):
+        shape = list(scores.shape)
+        refuse("weights", f"be a scalar or match the leading dimensions of {shape}", weights)
+    ones = (1,) * (scores.dim() - weights.dim())
+    return without_gradient(weights).to(scores.dtype).reshape(weights.shape + ones)
+
+
+def nonzero(total: Tensor) -> Tensor:
+    """Return a total weight to divide by: one of 0, whose sums are all 0, becomes tiny."""
+    return total.clamp(min=torch.finfo(total.dtype).tiny)
+
+
+def poison(values: Tensor) -> Tensor:
+    """Return 0, or NaN where any value over the examples is below 0 or NaN, without a branch."""
+    return values.clamp(max=0).sum(0).sqrt()
+
+
+class Points(NamedTuple):
+    """Examples seen from their thresholds, of which there are one or several per label.
+
+    With several, the anchors of an area are a last dimension; what belongs to an example alone has
+    size 1 there.
+
+    Attributes:
+        scores: Bounded, ``[n, *labels]`` or ``[n, *labels, 1]``.
+        positives: Share of a positive that each example is, shape of the scores.
+        negatives: Share of a negative that each example is, shape of the scores.
+        prior: Share of positives in the constant of a form: ``positives``, or a given one.
+        weights: Broadcast against the scores; None is 1 each.
+        distance: Of the scores above the thresholds, ``[n, *points]``.
+        several: Whether there are anchors.
+    """
+
+    scores: Tensor
+    positives: Tensor
+    negatives: Tensor
+    prior: Tensor
+    weights: Tensor | None
+    distance: Tensor
+    several: bool
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add up values of the examples by their weights."""
+        return (values if self.weights is None else values * self.weights).sum(0)
+
+    def sum_of_sizes(self, values: Tensor) -> Tensor:
+        """Add up absolute values of the examples by their weights."""
+        weighted = values if self.weights is None else values * self.weights
+        sizes: Tensor = torch.linalg.vector_norm(weighted, 1, dim=0)
+        return sizes
+
+    def average(self, values: Tensor) -> Tensor:
+        """Average values over the anchors."""
+        return values.mean(-1) if self.several else values
+
+    def charge(self, form: LinearForm, sides: Sides) -> tuple[Tensor, Tensor]:
+        """Charge each event of a form by its upper bound; return costs and slopes, at the points.
+
+        An example has two prices: that of a call as negative, and that of a call as positive.
+        """
+        charges = None
+        for coefficient, share, cost, slope in (
+            (form.false_negative, self.positives, sides.below, sides.below_slope),
+            (form.true_negative, self.negatives, sides.below, sides.below_slope),
+            (form.true_positive, self.positives, sides.above, sides.above_slope),
+            (form.false_positive, self.negatives, sides.above, sides.above_slope),
+        ):
+            if not absent(coefficient):
+                price = coefficient * share
+                if charges is None:
+                    charges = price * cost, price * slope
+                else:
+                    costs, slopes = charges
+                    charges = torch.addcmul(costs, price, cost), torch.addcmul(slopes, price, slope)
+        return charges or (torch.zeros_like(self.distance), torch.zeros_like(self.distance))
+
+    def count_up(self, total: Tensor, measured: Any) -> "Sums":
+        """Return the sums over the examples, given their total weight and what a rule measured.
+
+        A NaN score makes the sums of its label NaN.
+        """
+        above = (self.distance * torch.finfo(self.distance.dtype).max).clamp(0, 1)
+        positives = self.sum(self.positives)
+        prior = positives if self.prior is self.positives else self.sum(self.prior)
+        caught, alarms = self.sum(above * self.positives), self.sum(above * self.negatives)
+        return Sums(total, positives, caught, alarms, prior, measured)
+
+
+class Sums(NamedTuple):
+    """Additive sums over examples: those of two batches add up to those of the joined batch.
+
+    Every tensor has the shape ``[*points]``: the labels, and for areas the anchors.
+
+    Attributes:
+        weight: Total weight.
+        positives: Weight of the positives.
+        true_positives: Weight of the positives above the threshold.
+        false_positives: Weight of the negatives above the threshold.
+        prior: Weight of the positives in the constant of a form: as above, unless priors are given.
+        measured: What the dual rule sums besides, a NamedTuple of tensors.
+    """
+
+    weight: Tensor
+    positives: Tensor
+    true_positives: Tensor
+    false_positives: Tensor
+    prior: Tensor
+    measured: Any
+
+    def __add__(self, other: "Sums") -> "Sums":  # type: ignore[override]  # not a longer tuple
+        """Return the sums of the joined batch."""
+        joined: Sums = unflatten(self, map(torch.add, leaves(self), leaves(other)))
+        return joined
+
+    @property
+    def false_negatives(self) -> Tensor:
+        """Weight of the positives at or below the threshold."""
+        return self.positives - self.true_positives
+
+    @property
+    def true_negatives(self) -> Tensor:
+        """Weight of the negatives at or below the threshold."""
+        return self.weight - self.positives - self.false_positives
+
+    def of_events(self, form: LinearForm) -> Tensor:
+        """Return the part of a form that the threshold decides."""
+        parts = [
+            coefficient * getattr(self, name)
+            for name, coefficient in zip(EVENTS, form[:4], strict=True)
+            if not absent(coefficient)
+        ]
+        return reduce(operator.add, parts) if parts else torch.zeros_like(self.weight)

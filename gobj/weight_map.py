@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gobj._checks import check_number, kind, require
+from gobj._checks import check_number, refuse
 
 _REACH = 9
 
@@ -53,16 +53,13 @@ def unet_weight_map(
         Ronneberger et al., `U-Net: Convolutional Networks for Biomedical Image Segmentation
         <https://arxiv.org/abs/1505.04597>`_, MICCAI 2015.
     """
-    name = "unet_weight_map"
     fine = isinstance(instances, Tensor) and instances.dim() >= 2
-    fine = fine and not (instances.is_floating_point() or instances.is_complex())
-    require(
-        fine, name, "instances", "be integers of shape [*images, height, width]", kind(instances)
-    )
+    if not fine or instances.is_floating_point() or instances.is_complex():
+        refuse("instances", "be integers of shape [*images, height, width]", instances)
     for weight in class_weights:
-        check_number(name, "class_weights", weight, low=0, high=math.inf, closed=True)
-    check_number(name, "border_weight", border_weight, low=0, high=math.inf, closed=True)
-    check_number(name, "border_width", border_width, low=0)
+        check_number("class_weights", weight, low=0, high=math.inf, closed=True)
+    check_number("border_weight", border_weight, low=0, high=math.inf, closed=True)
+    check_number("border_width", border_width, low=0)
     reach = math.ceil(min(_REACH * border_width, max(instances.shape)))
     nearest = _two_nearest(instances, reach)
     squared = torch.stack([nearest.first, nearest.second]).to(dtype or torch.get_default_dtype())

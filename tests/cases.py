@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import pytest
 import torch
@@ -20,13 +20,31 @@ from tests.oracles import Counts
 
 State = Any
 PUBLIC: dict[str, Callable[..., Any]] = {
-    name: value for name, value in vars(gobj).items() if name.endswith("_loss")
+    name: value
+    for name, value in vars(gobj).items()
+    if name.endswith("_loss") and name != "constrained_loss"
 }
 RULES: dict[str, gobj.DualRule] = {
     "implicit": gobj.ImplicitMultiplier(),
+    "weigh_first": gobj.ImplicitMultiplier(order="weigh_first"),
     "exact": gobj.DualAscent(rate=0.5, proportional=0.5),
     "surrogate": gobj.DualAscent(rate=0.5, signal="surrogate", threshold_rate=0.1),
 }
+
+
+def parameters_of(function: Callable[..., Any]) -> list[str]:
+    """Name the parameters of a function, those behind ``**options: Unpack[...]`` in its place."""
+    names: list[str] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            (options,) = get_args(parameter.annotation)
+            names += get_type_hints(options)
+        else:
+            names.append(name)
+    return names
+
+
+PARAMETERS = {name: parameters_of(function) for name, function in PUBLIC.items()}
 
 
 @dataclass(frozen=True)
@@ -127,23 +145,13 @@ SPECS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A public loss under a dual rule, called alike whether it takes a state or not.
-
-    ``together`` tells that anchors are taken together, as they are with many examples.
-    """
+    """A public loss under a dual rule, called alike whether it takes a state or not."""
 
     name: str
     rule_name: str | None = None
-    together: bool = False
 
     def __str__(self) -> str:
-        parts = (self.name.removesuffix("_loss"), self.rule_name, "together" * self.together)
-        return "-".join(filter(None, parts))
-
-    @property
-    def rounding(self) -> float:
-        """How much more than by a sum in float64 is rounded: a grid holds weights in 31 bits."""
-        return 1e3 if self.together else 1
+        return "-".join(filter(None, (self.name.removesuffix("_loss"), self.rule_name)))
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -168,14 +176,19 @@ class Case:
         return name, value
 
     @property
-    def builder(self) -> Callable[[Any], gobj.Problem]:
-        """The function that poses the problem."""
+    def builder(self) -> Callable[..., Any]:
+        """The function that builds the problem."""
         return vars(gobj)[self.name.removesuffix("_loss")]
 
     @property
     def problem(self) -> gobj.Problem:
         """The problem at the target of the table."""
         return self.builder(self.target[1])
+
+    @property
+    def any_problem(self) -> Any:
+        """The problem of an objective, or of an area, for the three steps."""
+        return self.problem if self.spec.goal else self.builder()
 
     @property
     def module(self) -> type[torch.nn.Module]:
@@ -196,7 +209,7 @@ class Case:
 
     def takes(self, argument: str) -> bool:
         """Tell whether the loss has an argument of this name."""
-        return argument in inspect.signature(self.function).parameters
+        return argument in PARAMETERS[self.name]
 
     def start(
         self, labels: tuple[int, ...] = (), dtype: torch.dtype = torch.float64, **options: Any
@@ -218,15 +231,12 @@ class Case:
 
 def rules_of(name: str) -> list[str | None]:
     """Name the rules that a loss runs under; none for a loss without a state."""
-    takes_state = "state" in inspect.signature(PUBLIC[name]).parameters
+    takes_state = "state" in PARAMETERS[name]
     return list(RULES) if takes_state else [None]
 
 
-AREAS = [name for name, spec in SPECS.items() if spec.init is with_anchors]
 CASES = [Case(name, rule) for name in PUBLIC for rule in rules_of(name)]
-CASES += [Case(name, rule, together=True) for name in AREAS for rule in rules_of(name)]
 LOSSES = [Case(name, rules_of(name)[0]) for name in PUBLIC]
-LOSSES += [Case(name, rules_of(name)[0], together=True) for name in AREAS]
 STATEFUL = [case for case in CASES if case.takes("state")]
 CONSTRAINED = [case for case in LOSSES if case.spec.goal]
 

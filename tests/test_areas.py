@@ -214,12 +214,37 @@ def test_every_anchor_settles_at_its_rate(loss: Any, rates_of: Any) -> None:
     torch.testing.assert_close(rates, state.anchors.double(), rtol=0, atol=0.03)
 
 
+def counted_at(logits: Tensor, labels: Tensor, thresholds: tuple[float, ...]) -> Tensor:
+    """Count the rates that an area averages, at each threshold."""
+    rows = []
+    for threshold in thresholds:
+        pairs = list(zip(logits.tolist(), labels.tolist(), strict=True))
+        hits = sum(z > threshold for z, y in pairs if y > 0)
+        alarms = sum(z > threshold for z, y in pairs if y == 0)
+        rows.append([sum(labels.tolist()) / len(pairs), hits / len(pairs), alarms / len(pairs)])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("loss", [gobj.average_precision_loss, gobj.roc_auc_loss])
+@pytest.mark.parametrize("rule", [gobj.DualAscent(), gobj.ImplicitMultiplier()], ids=str)
+def test_an_area_averages_the_rates_at_its_thresholds(loss: Any, rule: gobj.DualRule) -> None:
+    state = gobj.init_state(anchors=3, rule=rule, dtype=torch.float64)
+    expected = torch.zeros(3, 3, dtype=torch.float64)
+    for seed in range(3):
+        logits, labels = noisy(50, (), seed)
+        now = counted_at(logits, labels, tuple(state.threshold.tolist()))
+        expected = expected + 0.1 * (now - expected)
+        _, state = loss(logits, labels, state, rule=rule)
+        torch.testing.assert_close(state.rates, expected)
+
+
 def test_anchors_of_the_average_precision_weigh_what_a_false_alarm_costs_there() -> None:
     logits, labels = noisy(200)
     rule, wide = gobj.FrozenDual(), torch.float64
     state = gobj.init_state(
         anchors=torch.tensor([0.25, 0.75], dtype=wide), rule=rule, dtype=wide
     )._replace(threshold=torch.tensor([2.0, 1.0], dtype=wide))
+    state = state._replace(rates=0.3 * counted_at(logits, labels, (2.0, 1.0)))
     got, _ = gobj.average_precision_loss(
         logits, labels, state._replace(multiplier=torch.zeros(2, dtype=wide)), rule=rule
     )
@@ -240,6 +265,7 @@ def test_anchors_of_a_two_way_area_weigh_by_where_their_rate_is(span: tuple[floa
     state = gobj.init_state(anchors=3, rule=rule, dtype=torch.float64)._replace(
         threshold=torch.tensor(thresholds, dtype=torch.float64),
         multiplier=torch.zeros(3, dtype=torch.float64),
+        rates=0.3 * counted_at(logits, labels, thresholds),
     )
     got, _ = gobj.roc_auc_loss(logits, labels, state, tpr_range=span, rule=rule)
     expected, of_positives = 0.0, logits[labels > 0]
@@ -302,7 +328,7 @@ def test_a_class_that_weighs_next_to_nothing_pulls_all_the_same(light: float) ->
     state = gobj.init_state(anchors=8, dtype=torch.float64)
     _, after = gobj.roc_auc_loss(scores, labels, state, weights=weights)
     _, alike = gobj.roc_auc_loss(scores, labels, state)
-    got, want = (x.statistics.tracking.positives for x in (after, alike))
+    got, want = (x.statistics.averages[..., 0] for x in (after, alike))
     share, weighed = labels.double().mean(), weights.mean()
     torch.testing.assert_close(got * weighed / light, want, rtol=1e-4, atol=1e-6 * share.item())
 
@@ -343,7 +369,7 @@ def test_the_default_dtype_does_not_matter(n: int) -> None:
 def test_a_state_without_anchors_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`state` must come from init_state\(anchors=...\); got"):
         gobj.roc_auc_loss(*noisy(4), gobj.init_state())
-    with pytest.raises(ValueError, match="`state` must come from init_state; got"):
+    with pytest.raises(ValueError, match="`state` must come from init_state without anchors; got"):
         gobj.tpr_at_fpr_loss(*noisy(4), gobj.init_state(anchors=2), target_fpr=0.5)
 
 

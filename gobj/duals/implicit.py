@@ -2,28 +2,87 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from gobj._checks import Number, check_number
-from gobj._forms import LinearForm, Problem
-from gobj._points import OperatingPoints
-from gobj._state import DualState
-from gobj._surrogates import LN2, GeneralizedCrossEntropy
-from gobj.duals._rule import DualRule
-from gobj.duals._tracking import TINY, Tracking, averaged, observed, step_size
+from gobj._batch import Points, Sums
+from gobj._checks import Number, check_choice, check_number
+from gobj.duals.rule import ORDERS, DualRule, Order
+from gobj.problem import LinearForm, Problem, absent
+from gobj.state import AreaState, DualState, State
+from gobj.surrogates import GeneralizedCrossEntropy, Sides, Surrogate
 
-DEAREST = 100.0  # multiplier by which one of several points may outweigh the others
-HEAVIEST = 1.2  # largest weight of a class; at 2.5 a small table lost test recall
+# How the threshold moves, in mean distances of the scores from it. Newton steps divide by the slope
+# of the surrogate in place of the density of scores, about half of it: hence rates up to 1.
+MAX_STEP = 0.3  # the most that one batch moves it
+FIRST_RATE = 0.6  # damping of the first batch's step, which falls with their number
+STEADY_RATE = 0.06  # damping where the violation is noise; where it keeps its sign there is none
+NOISE_SHARE = 0.04  # squared share of the slack that the threshold's own noise may take
+MIN_REPAIR = 0.4  # of the slack, that one distance repairs: less would make steps wild
+
+MAX_CLASS_WEIGHT = 1.2  # at 2.5 a small table lost test recall
+MAX_ANCHOR_MULTIPLIER = 100.0  # by which one anchor of an area may outweigh the others
+MAX_DISTANCE = 1e4  # that counts, so that an infinite score leaves the mean finite
+ROUNDING = 1e-6  # share of a batch that may be rounding
+TINY = 1e-12
+
+
+class Averages(NamedTuple):
+    """Running averages of what the batches show, each a share of the batch.
+
+    Attributes:
+        positive_slope: Of the surrogate, over the positives: how hard they pull on the threshold.
+        negative_slope: The same over the negatives.
+        residual: Of cross entropy, ``|sigmoid(f) - y|``; a soft label is a share of both classes.
+        distance: Of the scores from the threshold.
+        violation: Of the constraint, above 0 where the threshold must rise.
+        squared_violation: Its square.
+        slack: The most that the constraint allows.
+    """
+
+    positive_slope: Tensor
+    negative_slope: Tensor
+    residual: Tensor
+    distance: Tensor
+    violation: Tensor
+    squared_violation: Tensor
+    slack: Tensor
 
 
 class ImplicitStatistics(NamedTuple):
-    """Batches seen, and running averages over them, each of shape ``[*labels]``."""
+    """Number of batches, ``[*points]``, and their :class:`Averages`, ``[*points, 7]``."""
 
     steps: Tensor
-    tracking: Tracking
+    averages: Tensor
+
+
+class ImplicitSums(NamedTuple):
+    """Sums of the first four of the :class:`Averages`."""
+
+    positive_slope: Tensor
+    negative_slope: Tensor
+    residual: Tensor
+    distance: Tensor
+
+
+class ImplicitPrices(NamedTuple):
+    """Weights of the surrogates of both classes, and of cross entropy beside them."""
+
+    positives: Tensor
+    negatives: Tensor
+    rest: Tensor
+
+
+class ImplicitMeasures(NamedTuple):
+    """The surrogate on both sides; cross entropy, its derivative, and the residual."""
+
+    sides: Sides
+    cross_entropy: Tensor
+    slope: Tensor
+    residual: Tensor
 
 
 @dataclass(frozen=True)
@@ -31,8 +90,8 @@ class ImplicitMultiplier(DualRule):
     r"""Track the threshold at which the counted constraint is met, and solve for the multiplier.
 
     The threshold :math:`b` takes damped Newton steps on the counted violation :math:`v`, faster
-    where its sign persists, slower where it is noise. At a stationary threshold the pulls of both
-    classes on it balance, which fixes the ratio of their weights, and so the multiplier:
+    where its sign persists, slower where it is noise. At a stationary threshold the slopes of both
+    classes balance, which fixes the ratio of their weights, and so the multiplier:
 
     .. math:: \frac{w_+}{w_-} = \frac{G_-}{G_+}
         = \frac{c_{FN} + \lambda\, g_{FN}}{c_{FP} + \lambda\, g_{FP}},
@@ -55,6 +114,10 @@ class ImplicitMultiplier(DualRule):
             count alike.
         cross_entropy_share: The share :math:`\mu`, in [0, 1].
         cap: Largest multiplier that is reported, above 0.
+        order: ``"update_first"`` weighs the classes by averages that include the batch; over parts
+            of a batch that takes the sums of all of them first. ``"weigh_first"`` weighs them by
+            the averages before, so that parts just add up; the first batch has cross entropy alone,
+            and networks with hidden layers do a little worse.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -80,59 +143,163 @@ class ImplicitMultiplier(DualRule):
     rate: float = 0.1
     cross_entropy_share: float = 0.2
     cap: float = 1e3
+    order: Order = "update_first"
 
     surrogate = GeneralizedCrossEntropy(q=0.4, temperature=0.5)
+    statistics: ClassVar[type[Any]] = ImplicitStatistics
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        check_number("ImplicitMultiplier", "rate", self.rate, low=0, high=math.nextafter(1, 2))
-        share = self.cross_entropy_share
-        check_number("ImplicitMultiplier", "cross_entropy_share", share, low=0, high=1, closed=True)
-        check_number("ImplicitMultiplier", "cap", self.cap, low=0)
+        check_number("rate", self.rate, low=0, high=math.nextafter(1, 2))
+        check_number("cross_entropy_share", self.cross_entropy_share, low=0, high=1, closed=True)
+        check_number("cap", self.cap, low=0)
+        check_choice("order", self.order, ORDERS)
 
     def init(self, like: Tensor) -> ImplicitStatistics:
         """Return averages of zero over zero batches."""
-        zero = torch.zeros_like(like)
-        return ImplicitStatistics(zero, Tracking(*[zero] * len(Tracking._fields)))
+        averages = like.new_zeros(*like.shape, len(Averages._fields))
+        return ImplicitStatistics(torch.zeros_like(like), averages)
 
-    def step(
-        self, points: OperatingPoints, problem: Problem, state: DualState, prior: Tensor
-    ) -> tuple[Tensor, Number, DualState]:
-        """Return the loss example by example, and the state one batch on."""
+    def prices(self, problem: Problem, state: DualState | AreaState) -> ImplicitPrices:
+        """Return the weights of both classes, and of cross entropy beside them."""
+        steps, averages = state.statistics
+        weights = averages[..., 2:3] / averages[..., :2].clamp(min=TINY)
+        if isinstance(state, AreaState):  # the share of each anchor in the whole
+            price = state.multiplier.clamp(max=MAX_ANCHOR_MULTIPLIER)
+            missed = problem.cost.false_negative + price * problem.constraint.false_negative
+            part = missed * averages[..., 0]
+            part = part / part.mean(-1, keepdim=True).clamp(min=TINY)
+            weights = weights * part.unsqueeze(-1)
+            heaviest = weights.mean(-2, keepdim=True).amax(-1)
+        else:
+            heaviest = weights.amax(-1)
+        # each class has half of the residual, so that the weights are half of these ratios
+        scale = (2 * MAX_CLASS_WEIGHT / heaviest).clamp(max=1)
+        # they are 0 before the first batch, whose loss is cross entropy alone
+        rest = torch.where(steps > 0, scale * self.cross_entropy_share, scale)
+        weights = weights * (scale * (0.5 - 0.5 * self.cross_entropy_share)).unsqueeze(-1)
+        of_positives, of_negatives = weights.unbind(-1)
+        return ImplicitPrices(of_positives, of_negatives, rest)
+
+    def measure(self, points: Points, surrogate: Surrogate) -> ImplicitMeasures:
+        """Return the surrogate on both sides of the threshold, and cross entropy."""
+        scores, labels = points.scores, points.positives
+        called = torch.sigmoid(scores)
+        return ImplicitMeasures(
+            surrogate.sides(points.distance),
+            torch.addcmul(functional.softplus(scores), labels, scores, value=-1),
+            called - labels,
+            torch.lerp(called, 1 - called, labels),
+        )
+
+    def charge(
+        self, points: Points, measures: ImplicitMeasures, prices: ImplicitPrices
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted surrogates of both classes and the share of cross entropy."""
+        form = LinearForm(prices.positives, prices.negatives)
+        costs, slopes = points.charge(form, measures.sides)
+        costs = torch.addcmul(costs, prices.rest, measures.cross_entropy)
+        slopes = torch.addcmul(slopes, prices.rest, measures.slope)
+        return points.average(costs), points.average(slopes)
+
+    def observe(
+        self,
+        points: Points,
+        measures: ImplicitMeasures,
+        problem: Problem,
+        state: DualState | AreaState,
+    ) -> ImplicitSums:
+        """Sum slopes of both classes, residuals and distances."""
+        return ImplicitSums(
+            points.sum_of_sizes(points.positives * measures.sides.below_slope),
+            points.sum_of_sizes(points.negatives * measures.sides.above_slope),
+            points.sum(measures.residual),
+            points.sum_of_sizes(points.distance.clamp(-MAX_DISTANCE, MAX_DISTANCE)),
+        )
+
+    def update(self, problem: Problem, state: State, means: Sums) -> State:
+        """Average what the batch shows, move the threshold and solve for the multiplier."""
         direction = problem.direction()
-        seen = observed(points, problem, direction, prior)
+        violation, slack = _violation(problem, direction, means)
+        seen = torch.stack([*means.measured, violation, violation.square(), slack], -1)
         steps = state.statistics.steps + 1
-        tracking = averaged(state.statistics.tracking, seen, (1 / steps).clamp(min=self.rate))
-        multiplier = self._multiplier(problem, direction, tracking)
-        elements = points.mixed(*self._weights(points, problem, multiplier, tracking))
-        threshold = state.threshold + step_size(problem, direction, tracking, seen.violation, steps)
-        return elements, 0.0, DualState(multiplier, threshold, ImplicitStatistics(steps, tracking))
+        share = steps.reciprocal()  # of this batch, were all batches to count alike
+        rate = share.clamp(min=self.rate).unsqueeze(-1)
+        averages = torch.lerp(state.statistics.averages, seen, rate)
+        named = Averages(*averages.unbind(-1))
+        form, cost = problem.constraint, problem.cost
+        rise = _slope(named, form.false_negative, form.true_negative)
+        fall = _slope(named, form.true_positive, form.false_positive)
+        step = _step(named, violation, _either(direction, fall, rise), share)
+        threshold = torch.addcmul(state.threshold, named.distance, step)
+        # stationary is the threshold where the multiplier balances the slopes of both forms
+        of_cost = _minus(
+            _slope(named, cost.false_negative, cost.true_negative),
+            _slope(named, cost.true_positive, cost.false_positive),
+        )
+        net = _minus(fall, rise)
+        net = net if isinstance(net, Tensor) else torch.zeros_like(violation)
+        unsolved = _signed(direction, net) <= 0
+        multiplier = (of_cost / net).masked_fill(unsolved, self.cap).clamp(0, self.cap)
+        statistics = ImplicitStatistics(steps, averages)
+        return state._replace(multiplier=multiplier, threshold=threshold, statistics=statistics)
 
-    def _weights(
-        self, points: OperatingPoints, problem: Problem, multiplier: Tensor, pulls: Tracking
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weights of positives, of negatives and of cross entropy."""
-        both = torch.stack((pulls.positives, pulls.negatives)).clamp(min=TINY)
-        weights = pulls.residual / 2 / both
-        heaviest = weights.amax(0)
-        if points.several:  # the share of each point in the whole
-            form = problem.lagrangian(multiplier.clamp(max=DEAREST))
-            part = form.false_negative * pulls.positives
-            weights = weights * (part / part.mean(-1, keepdim=True).clamp(min=TINY))
-            heaviest = weights.mean(-1, keepdim=True).amax(0)
-        scale = (HEAVIEST / heaviest).clamp(max=1)
-        positives, negatives = (weights * (scale * (1 - self.cross_entropy_share))).unbind(0)
-        return positives, negatives, scale * (self.cross_entropy_share * LN2)
 
-    def _multiplier(self, problem: Problem, direction: Number, pulls: Tracking) -> Tensor:
-        """Solve the balance of pulls for the multiplier; the cap where no price is enough."""
-        ratio = pulls.negatives / pulls.positives.clamp(min=TINY)
+def _either(direction: Number, upwards: Number, downwards: Number) -> Number:
+    """Choose by the direction of the problem, which may differ between points."""
+    if isinstance(direction, Tensor):
+        return torch.where(direction > 0, upwards, downwards)
+    return upwards if direction > 0 else downwards
 
-        def balance(form: LinearForm) -> Tensor:
-            on_positives = form.false_negative - form.true_positive
-            on_negatives = form.false_positive - form.true_negative
-            return (ratio * on_negatives - on_positives) * direction
 
-        priced = balance(problem.constraint)
-        solved = -balance(problem.cost) / priced
-        return torch.where(priced > 0, solved, self.cap).clamp(0, self.cap)
+def _signed(direction: Number, values: Tensor) -> Tensor:
+    """Multiply by the direction of the problem."""
+    if isinstance(direction, Tensor):
+        return direction * values
+    return values if direction > 0 else -values
+
+
+def _violation(problem: Problem, direction: Number, means: Sums) -> tuple[Tensor, Tensor]:
+    """Count the violation, signed so that above 0 the threshold must rise, and its slack.
+
+    Where the threshold has passed all scores, a constraint on a ratio reads 0 for ever; there it
+    counts as slack, so that the threshold comes back. Where it is before all scores and nothing is
+    left to win, slack does not count, so that the threshold stays.
+    """
+    constant = problem.constraint.constant(means.prior)
+    value, slack = means.of_events(problem.constraint) + constant, -constant
+    # 0.5 where all examples are ahead of the threshold in its direction, -0.5 where none is
+    ahead = _signed(direction, means.true_positives + means.false_positives - 0.5)
+    value = torch.where(ahead < 0.5 - ROUNDING, value, value.clamp(min=0))
+    passed = torch.minimum(value, -0.2 * slack)
+    return _signed(direction, torch.where(ahead > ROUNDING - 0.5, value, passed)), slack
+
+
+def _slope(averages: Averages, of_positives: Number, of_negatives: Number) -> Number:
+    """Weigh the slopes of both classes by coefficients."""
+    if absent(of_negatives):
+        return 0.0 if absent(of_positives) else of_positives * averages.positive_slope
+    by_negatives = of_negatives * averages.negative_slope
+    if absent(of_positives):
+        return by_negatives
+    return of_positives * averages.positive_slope + by_negatives
+
+
+def _minus(more: Number, less: Number) -> Number:
+    """Subtract, unless one of both is the number 0."""
+    if absent(less):
+        return more
+    return -less if absent(more) else more - less
+
+
+def _step(averages: Averages, violation: Tensor, repair: Number, share: Tensor) -> Tensor:
+    """Return how many distances the threshold moves: fast where the violation keeps its sign.
+
+    ``repair`` is how much violation a move by one unit of the logit repairs.
+    """
+    noise = averages.squared_violation.clamp(min=TINY**1.5)
+    steady = (NOISE_SHARE * averages.slack.square() / noise).clamp(max=STEADY_RATE)
+    persistent = averages.violation.square() / noise
+    rate = torch.maximum(torch.maximum(steady, FIRST_RATE * share), persistent)
+    by_one = torch.maximum(repair * averages.distance, MIN_REPAIR * averages.slack)
+    return (rate * violation / by_one.clamp(min=TINY)).clamp(-MAX_STEP, MAX_STEP)

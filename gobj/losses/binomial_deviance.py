@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, Reduction, kind, require
-from gobj.losses._module import LossModule
-from gobj.losses._weighting import drop_weightless, element_weights, nonzero_or_one, widen
+from gobj._batch import widen
+from gobj._checks import Number, Reduction, refuse
+from gobj.losses._elements import drop_weightless, element_weights, nonzero_or_one
 from gobj.losses.pairs import binomial_deviance_of_pairs, pairs_from_labels
+from gobj.stateless import StatelessLoss
 
 
 def binomial_deviance_loss(
@@ -17,6 +18,7 @@ def binomial_deviance_loss(
     beta: float = 0.5,
     negative_cost: float = 1.0,
     weights: Number | None = None,
+    ignore_index: int | None = None,
     reduction: Reduction = "sum",
 ) -> Tensor:
     r"""Pull embeddings of one class together and push those of different classes apart.
@@ -36,6 +38,7 @@ def binomial_deviance_loss(
         negative_cost: Steepness of the negative pairs relative to the positive ones, at or above 0.
         weights: At or above 0, scalar or ``[n]``; 1 by default. An example with weight 0 is in no
             pair, whatever its embedding.
+        ignore_index: Class of examples that are in no pair; None for no such class.
         reduction: ``"sum"``, the loss above; ``"mean"``, the same divided by the sum of ``W``; or
             ``"none"`` for the terms of the sum, ``[n, n]``.
 
@@ -67,19 +70,20 @@ def binomial_deviance_loss(
         Yi et al., `Deep Metric Learning for Practical Person Re-Identification
         <https://arxiv.org/abs/1407.4979>`_, 2014.
     """
-    name = "binomial_deviance_loss"
     fine = isinstance(embeddings, Tensor) and embeddings.is_floating_point()
-    fine = fine and embeddings.dim() == 2
-    requirement = "be a floating-point tensor of shape [n, d]"
-    require(fine, name, "embeddings", requirement, kind(embeddings))
-    fine = isinstance(labels, Tensor) and labels.shape == embeddings.shape[:1]
-    require(fine, name, "labels", f"have shape {list(embeddings.shape[:1])}", kind(labels))
+    if not (fine and embeddings.dim() == 2):
+        refuse("embeddings", "be a floating-point tensor of shape [n, d]", embeddings)
+    if not (isinstance(labels, Tensor) and labels.shape == embeddings.shape[:1]):
+        refuse("labels", f"have shape {list(embeddings.shape[:1])}", labels)
     embeddings = widen(embeddings)
-    spread = element_weights(name, weights, embeddings.new_ones(labels.shape))
-    if spread is not None:
-        embeddings = drop_weightless(embeddings, spread.unsqueeze(1))
+    mass = element_weights(weights, embeddings.new_ones(labels.shape))
+    if ignore_index is not None:
+        known = (labels if labels.is_floating_point() else labels.long()) != ignore_index
+        mass = known.to(embeddings.dtype) if mass is None else torch.where(known, mass, 0)
+    if mass is not None:
+        embeddings = drop_weightless(embeddings, mass.unsqueeze(1))
     pairs = pairs_from_labels(
-        labels, negative_cost=negative_cost, weights=spread, dtype=embeddings.dtype
+        labels, negative_cost=negative_cost, weights=mass, dtype=embeddings.dtype
     )
     return binomial_deviance_of_pairs(
         _cosine_similarity(embeddings),
@@ -101,7 +105,24 @@ def _cosine_similarity(embeddings: Tensor) -> Tensor:
     return unit @ unit.mT
 
 
-class BinomialDevianceLoss(LossModule):
-    """Module form of :func:`binomial_deviance_loss`."""
+class BinomialDevianceLoss(StatelessLoss):
+    """Pull embeddings of one class together and push those of different classes apart.
+
+    The module of :func:`gobj.binomial_deviance_loss`.
+
+    Args:
+        alpha: Steepness, above 0.
+        beta: Similarity at which a pair costs log 2, usually in (-1, 1).
+        negative_cost: Steepness of the negative pairs relative to the positive ones, at or above 0.
+        ignore_index: Class of examples that are in no pair; None for no such class.
+        reduction: ``"sum"``, ``"mean"`` or ``"none"``.
+
+    Example:
+        >>> import gobj, torch
+        >>> criterion = gobj.nn.BinomialDevianceLoss()
+        >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 2.0]])
+        >>> criterion(embeddings, torch.tensor([7, 7, 3]))
+        tensor(0.9932)
+    """
 
     function = staticmethod(binomial_deviance_loss)

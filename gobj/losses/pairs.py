@@ -7,23 +7,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gobj._batch import widen
 from gobj._checks import (
+    REDUCTIONS,
     Number,
     Reduction,
     broadcasts,
+    check_choice,
     check_logits,
     check_number,
-    check_reduction,
-    kind,
-    require,
+    refuse,
 )
-from gobj.losses._weighting import (
+from gobj.losses._elements import (
     bound,
     drop_weightless,
     element_weights,
     nonzero_or_one,
     reduce_losses,
-    widen,
 )
 
 
@@ -75,12 +75,11 @@ def pairs_from_labels(
     References:
         See :func:`binomial_deviance_loss`.
     """
-    name = "pairs_from_labels"
-    fine = isinstance(labels, Tensor) and labels.dim() == 1
-    require(fine, name, "labels", "have shape [n]", kind(labels))
-    check_number(name, "negative_cost", negative_cost, low=0, high=sys.float_info.max, closed=True)
+    if not (isinstance(labels, Tensor) and labels.dim() == 1):
+        refuse("labels", "have shape [n]", labels)
+    check_number("negative_cost", negative_cost, low=0, high=sys.float_info.max, closed=True)
     like = torch.ones(labels.shape, dtype=dtype, device=labels.device)
-    spread = element_weights(name, weights, like)
+    spread = element_weights(weights, like)
     shares = like if spread is None else spread / nonzero_or_one(spread.sum()) * like
     diagonal = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     same = labels.unsqueeze(1) == labels
@@ -131,15 +130,14 @@ def binomial_deviance_of_pairs(
     References:
         See :func:`binomial_deviance_loss`.
     """
-    name = "binomial_deviance_of_pairs"
-    check_logits(name, similarity, name="similarity")
-    fine = isinstance(mask, Tensor) and broadcasts(mask.shape, similarity.shape)
-    require(fine, name, "mask", f"broadcast to {list(similarity.shape)}", kind(mask))
-    check_number(name, "alpha", alpha, low=0)
-    check_number(name, "beta", beta)
-    check_reduction(name, reduction)
+    check_logits(similarity, "similarity")
+    if not (isinstance(mask, Tensor) and broadcasts(mask.shape, similarity.shape)):
+        refuse("mask", f"broadcast to {list(similarity.shape)}", mask)
+    check_number("alpha", alpha, low=0)
+    check_number("beta", beta)
+    check_choice("reduction", reduction, REDUCTIONS)
     similarity = widen(similarity)
-    spread = element_weights(name, weights, similarity)
+    spread = element_weights(weights, similarity)
     closeness = bound(drop_weightless(similarity, spread)) - beta
     margin = alpha * closeness * drop_weightless(mask.to(similarity.dtype), spread)
     return reduce_losses(-functional.logsigmoid(margin), reduction, weights=spread)

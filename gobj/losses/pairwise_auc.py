@@ -1,40 +1,21 @@
 """Area under the ROC curve over all pairs of a positive and a negative, without forming them."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gobj._checks import (
-    Number,
-    Reduction,
-    check_labels,
-    check_logits,
-    check_range,
-    check_reduction,
-    require,
-)
-from gobj._surrogates import (
+from gobj._batch import MAX_SCORE, Batch, make_batch
+from gobj._checks import REDUCTIONS, Number, Range, Reduction, check_choice, check_range, refuse
+from gobj.losses._pair_sums import potentials
+from gobj.stateless import StatelessLoss
+from gobj.surrogates import (
     CrossEntropy,
     GeneralizedCrossEntropy,
     Hinge,
     Surrogate,
     cross_entropy,
 )
-from gobj.losses._kernel_grid import Kernel
-from gobj.losses._kernel_sums import kernel_potentials, kernel_totals
-from gobj.losses._module import LossModule
-from gobj.losses._sorted_sums import sorted_potentials
-from gobj.losses._weighting import (
-    drop_weightless,
-    element_weights,
-    nonzero_or_one,
-    reduce_losses,
-    widen,
-)
-
-_WHOLE = (0.0, 1.0)
 
 
 def pairwise_roc_auc_loss(
@@ -43,7 +24,8 @@ def pairwise_roc_auc_loss(
     *,
     surrogate: Surrogate = cross_entropy,
     weights: Number | None = None,
-    fpr_range: tuple[float, float] = (0.0, 1.0),
+    ignore_index: int | None = None,
+    fpr_range: Range = (0.0, 1.0),
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Rank positives above negatives: minimise a bound on one minus the area under the ROC curve.
@@ -54,24 +36,25 @@ def pairwise_roc_auc_loss(
     The mean over **all** pairs of a positive and a negative, in time :math:`O(n \log n)` and memory
     :math:`O(n)`. A tie counts one half in the area, and 1 in the bound.
 
-    Hinges are summed by sorting, exactly. The other surrogates are summed on a grid of :math:`K`
-    nodes a label, 2048, or 4096 from 65536 examples on, over a length :math:`R`: the range of the
+    Hinges, and the pairs of up to 128 examples, are summed exactly. Other surrogates of more
+    examples are summed on a grid of 2048 nodes a label, over a length :math:`R`: the range of the
     scores without the stretches where there are none. Relative to the largest, the error of the
-    gradient is about :math:`10^{-3} (R / KT)^4` in float32 and :math:`10^{-4} (R / KT)^6` in
-    float64 for a surrogate of width :math:`T` (1 for the cross entropy), and that of the loss much
-    smaller: rounding, in float32, while :math:`R < KT / 8`. So give a narrow surrogate no wide
-    scores. Scores far from the others cost nothing, up to :math:`10 K T` from the median; beyond,
-    they count as being there.
+    gradient is about :math:`10^{-4} (R / 2048\,T)^6` for a surrogate of width :math:`T` (1 for the
+    cross entropy), and that of the loss smaller: rounding while :math:`R < 100\,T`. So give a
+    narrow surrogate no wide scores. On CUDA the sums over the grid repeat bit for bit under
+    ``torch.use_deterministic_algorithms(True)``.
 
     Args:
         logits: Scores, shape ``[n]``, or ``[n, *labels]`` for several labels.
-        labels: Positive where above 0, any real dtype, shape of the logits.
+        labels: 1 for a positive, 0 for a negative, or the share of a positive in between (boolean,
+            integer or float), shape of the logits. Another value makes the loss NaN.
         surrogate: Bound of the indicator of a pair in the wrong order, as a function of the
             difference: :data:`gobj.cross_entropy`, :data:`gobj.hinge`, :data:`gobj.squared_hinge`,
             :func:`gobj.generalized_cross_entropy` or :func:`gobj.sigmoid`.
         weights: At or above 0, scalar, ``[n]`` or up to the shape of the logits; 1 by default. A
             pair has the product of its two. What has weight 0 is in no pair, whatever its score or
             label.
+        ignore_index: Label that marks an example as absent; None for no such label.
         fpr_range: Part of the area, the false positive rates from the first number to the second,
             in [0, 1]: of the negatives, only those count that lie in this share of their weight,
             from the highest score down. Which ones is taken as given, not differentiated. Where a
@@ -100,92 +83,67 @@ def pairwise_roc_auc_loss(
         Wilcoxon-Mann-Whitney Statistic <https://dl.acm.org/doi/10.5555/3041838.3041945>`_, ICML
         2003; the scaling by the number of pairs is that of the statistic.
     """
-    name = "pairwise_roc_auc_loss"
-    check_logits(name, logits)
-    check_labels(name, logits, labels)
-    check_reduction(name, reduction)
-    requirement = "be cross_entropy, hinge, squared_hinge, or one of the bounded surrogates"
-    known = isinstance(surrogate, Hinge | CrossEntropy | GeneralizedCrossEntropy)
-    require(known, name, "surrogate", requirement, surrogate)
-    check_range(name, "fpr_range", fpr_range)
-    if not logits.numel():
-        return reduce_losses(widen(logits), reduction)
-    pairs = _make_pairs(name, logits, labels, weights, fpr_range)
-    if reduction == "none":
-        return (pairs.halves(surrogate) * len(logits)).view(logits.shape)
-    totals = pairs.totals(surrogate)
-    return totals.mean() if reduction == "mean" else totals.sum() * len(logits)
-
-
-class _Pairs(NamedTuple):
-    """Scores, classes and weights, ``[n, labels]``, and what is the same for all of a label.
-
-    In the mean over pairs a pair has the product of its weights times ``scale``. ``broken`` is NaN
-    for a label with something missing, else 0.
-    """
-
-    scores: Tensor
-    positive: Tensor
-    weights: Tensor
-    scale: Tensor
-    broken: Tensor
-
-    def totals(self, surrogate: Surrogate) -> Tensor:
-        """Return the mean over all pairs of each label."""
-        if isinstance(surrogate, Hinge):
-            return self.halves(surrogate).sum(0)
-        sums = kernel_totals(self.scores, self.weights, self.positive, Kernel(surrogate))
-        return sums * self.scale + self.broken
-
-    def halves(self, surrogate: Surrogate) -> Tensor:
-        """Give each example half of what its pairs add to the mean over all pairs."""
-        examples = self.scores, self.weights * self.scale, self.positive
-        if isinstance(surrogate, Hinge):
-            sums = sorted_potentials(*examples, surrogate.power)
-        else:
-            sums = kernel_potentials(*examples, Kernel(surrogate))
-        return sums * self.weights / 2 + self.broken
-
-
-def _make_pairs(
-    function: str,
-    logits: Tensor,
-    labels: Tensor,
-    weights: Number | None,
-    fpr_range: tuple[float, float],
-) -> _Pairs:
-    scores = widen(logits)
-    mass = element_weights(function, weights, scores)
+    check_choice("reduction", reduction, REDUCTIONS)
+    check_range("fpr_range", fpr_range)
+    if not isinstance(surrogate, Hinge | CrossEntropy | GeneralizedCrossEntropy):
+        known = "be cross_entropy, hinge, squared_hinge, or one of the bounded surrogates"
+        refuse("surrogate", known, surrogate)
+    batch = make_batch(logits, labels, weights, None, ignore_index)
     flat = len(logits), math.prod(logits.shape[1:])
-    classes = drop_weightless(labels.to(scores.dtype), mass).reshape(flat)
-    scores = drop_weightless(scores, mass).reshape(flat)
-    positive = classes > 0
-    missing = scores.detach().amax(0).isnan() | classes.amax(0).isnan()
-    broken = torch.where(missing, torch.nan, 0.0).to(scores.dtype)
-    if mass is None and fpr_range == _WHOLE:
-        counts = positive.sum(0, dtype=scores.dtype)
-        scale = 1 / nonzero_or_one(counts * (len(scores) - counts))
-        return _Pairs(scores, positive, torch.ones_like(scale).expand(flat), scale, broken)
-    given = scores.new_ones(()) if mass is None else mass.detach()
-    mass = given.expand(logits.shape).reshape(flat)
-    positives, negatives = torch.where(positive, mass, 0), torch.where(positive, 0, mass)
-    if fpr_range != _WHOLE:
-        negatives = _from_the_top(scores.detach(), negatives, *fpr_range)
-    shares = [side / nonzero_or_one(side.sum(0)) for side in (positives, negatives)]
-    return _Pairs(scores, positive, shares[0] + shares[1], torch.ones_like(broken), broken)
+    scores = batch.scores.reshape(flat).double()
+    # a missing score, and what is no label or weight, is loud in its own label
+    broken = 0 * (scores.detach().clamp(-1, 1).sum(0) + batch.total.reshape(-1))
+    scores = scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)
+    positive, negative = _sides(batch, flat)
+    if fpr_range != (0.0, 1.0):
+        negative = _from_the_top(scores.detach(), negative, *fpr_range)
+    pairs = positive.sum(0) * negative.sum(0)
+    scale = 1 / torch.where(pairs == 0, 1, pairs)
+    each = positive * potentials(scores, negative, surrogate)
+    if reduction != "none":
+        totals = (each.sum(0) * scale + broken).sum() / max(flat[1], 1)
+        return (totals if reduction == "mean" else totals * logits.numel()).to(batch.scores)
+    each = each + negative * potentials(-scores, positive, surrogate)
+    each = (each * (scale / 2) + broken) * len(logits)
+    return each.to(batch.scores).view(logits.shape)
+
+
+def _sides(batch: Batch, flat: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return the weight of each example as a positive and as a negative."""
+    positive = batch.labels.double()
+    negative = 1 - positive
+    if batch.weights is not None:
+        weights = batch.weights.double()
+        positive, negative = positive * weights, negative * weights
+    return positive.reshape(flat), negative.reshape(flat)
 
 
 def _from_the_top(scores: Tensor, weights: Tensor, start: float, stop: float) -> Tensor:
     """Keep of the weights what lies in a range of their total, from the highest score down."""
     order = scores.argsort(dim=0, descending=True, stable=True)
-    sizes = weights.gather(0, order).double()
+    sizes = weights.gather(0, order)
     ends = sizes.cumsum(0)
     total = ends[-1:]
     kept = torch.minimum(ends, stop * total) - torch.maximum(ends - sizes, start * total)
-    return torch.zeros_like(weights).scatter(0, order, kept.clamp(min=0).to(weights.dtype))
+    return torch.zeros_like(weights).scatter(0, order, kept.clamp(min=0))
 
 
-class PairwiseROCAUCLoss(LossModule):
-    """Module form of :func:`pairwise_roc_auc_loss`."""
+class PairwiseROCAUCLoss(StatelessLoss):
+    """Rank positives above negatives, by all pairs.
+
+    The module of :func:`gobj.pairwise_roc_auc_loss`.
+
+    Args:
+        surrogate: Bound of the indicator of a pair in the wrong order.
+        ignore_index: Label that marks an example as absent; None for no such label.
+        fpr_range: Part of the area, between two false positive rates in [0, 1].
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Example:
+        >>> import gobj, torch
+        >>> criterion = gobj.nn.PairwiseROCAUCLoss(surrogate=gobj.hinge)
+        >>> criterion(torch.tensor([2.0, 1.0, 0.0, -1.0]), torch.tensor([1, 0, 1, 0]))
+        tensor(0.5000)
+    """
 
     function = staticmethod(pairwise_roc_auc_loss)

@@ -1,18 +1,26 @@
 """Poly-1 cross entropy: the first polynomial coefficient of the cross entropy as a knob."""
 
+import math
+from typing import Literal, NamedTuple
+
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, Reduction, check_logits, check_number, kind, require
-from gobj.losses._class_costs import ABSENT, WeightForm, make_poly1
-from gobj.losses._module import LossModule
-from gobj.losses._weighting import (
+from gobj._batch import widen
+from gobj._checks import Number, Reduction, check_choice, check_logits, check_number, refuse
+from gobj.losses._elements import (
     MeanOver,
+    bound,
     check_reductions,
+    drop_weightless,
     element_weights,
+    not_negative,
     reduce_losses,
-    widen,
+    weigh,
 )
+from gobj.stateless import StatelessLoss
+
+WeightForm = Literal["whole", "ce_only", "pt_scaled"]
 
 
 def poly1_cross_entropy_loss(
@@ -48,7 +56,8 @@ def poly1_cross_entropy_loss(
     Args:
         logits: Scores of the classes, shape ``[n, C, *rest]``, or ``[C]`` for one example.
         labels: Class indices of any dtype, shape ``[n, *rest]``, or probabilities of the classes,
-            shape of the logits.
+            shape of the logits. An index of no class, or a probability outside of [0, 1], makes the
+            loss NaN.
         epsilon: Change of the first coefficient, from -1 (term removed) upwards; 0 changes nothing.
         class_weights: At or above 0, shape ``[C]``; 1 by default.
         weight_form: What the class weights multiply, see above.
@@ -81,52 +90,130 @@ def poly1_cross_entropy_loss(
         <https://arxiv.org/abs/2204.12511>`_, ICLR 2022. The form ``ce_only`` is that of
         abhuse/polyloss-pytorch, ``pt_scaled`` that of veritable-tech/pytorch-lightning-spells.
     """
-    name = "poly1_cross_entropy_loss"
-    check_logits(name, logits)
-    check_number(name, "label_smoothing", label_smoothing, low=0, high=1, closed=True)
-    check_reductions(name, reduction, mean_over)
+    check_logits(logits)
+    check_number("epsilon", epsilon)
+    check_choice("weight_form", weight_form, ("whole", "ce_only", "pt_scaled"))
+    check_number("label_smoothing", label_smoothing, low=0, high=1, closed=True)
+    check_reductions(reduction, mean_over)
     logits, axis = widen(logits), min(1, logits.dim() - 1)
-    poly1 = make_poly1(name, logits, epsilon, class_weights, weight_form)
     elements = logits.select(axis, 0)
-    _check_classes(name, labels, logits.shape, elements.shape)
-    spread = element_weights(name, weights, elements)
+    _check_classes(labels, logits.shape, elements.shape)
+    poly1 = _Poly1(
+        axis, epsilon, label_smoothing, weight_form, _of_classes(class_weights, logits, axis)
+    )
+    mass = element_weights(weights, elements)
     if labels.shape == logits.shape:
-        costs = poly1.of_distribution(logits, axis, labels, spread, label_smoothing)
-        return reduce_losses(costs, reduction, weights=spread, mean_over=mean_over)
-    labels = labels if labels.is_floating_point() else labels.long()
-    counted, present = _presence(labels, ignore_index, logits.shape[axis], spread)
+        losses = poly1.of_distribution(logits, labels.to(logits.dtype), mass)
+        return reduce_losses(losses, reduction, weights=mass, mean_over=mean_over)
+    index = labels if labels.is_floating_point() else labels.long()
+    counted, named = index != ignore_index, (index >= 0) & (index < logits.shape[axis])
+    present = counted if mass is None else counted & (mass != 0)
+    known = torch.where(counted & named, index, 0).long()
+    losses = poly1.of_indices(torch.where(present.unsqueeze(axis), logits, 0), known)
     return reduce_losses(
-        poly1.of_indices(
-            logits, axis, torch.where(present, labels, ABSENT).long(), label_smoothing
-        ),
+        torch.where(present, torch.where(named, losses, math.nan), 0),
         reduction,
-        weights=spread,
+        weights=mass,
         mean_over=mean_over,
-        class_weights=poly1.weights_of(torch.where(counted, labels, 0).long()),
-        counted=counted,
+        class_weights=poly1.weights_of(known),
+        # padding without weight is not there, even if what stands for its class is none
+        counted=counted if mass is None else counted & ((mass != 0) | named),
     )
 
 
-def _presence(
-    labels: Tensor, ignore_index: int, classes: int, weights: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Tell which elements have a class at all, and which of them have weight."""
-    counted = labels != ignore_index
-    if weights is None:
-        return counted, counted
-    named = (labels >= 0) & (labels < classes)
-    return counted & ((weights != 0) | named), counted & (weights != 0)
+class _Poly1(NamedTuple):
+    """Poly-1 cost as a function of the log-probability of the right class."""
+
+    axis: int
+    epsilon: float
+    smoothing: float
+    form: WeightForm
+    class_weights: Tensor | None
+
+    def of_indices(self, logits: Tensor, index: Tensor) -> Tensor:
+        """Return the cost of each element, given its class."""
+        log_p = torch.log_softmax(bound(logits), self.axis)
+        if self.smoothing == 0:
+            return -self.gains(_pick(log_p, self.axis, index), self.weights_of(index))
+        each = self.of_each_class(log_p)
+        return -torch.lerp(_pick(each, self.axis, index), each.mean(self.axis), self.smoothing)
+
+    def of_distribution(self, logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+        """Return the cost of each element under a distribution of the right class."""
+        spread = None if weights is None else weights.unsqueeze(self.axis)
+        target = drop_weightless(target, spread)
+        target = torch.where((target >= 0) & (target <= 1), target, math.nan)
+        log_p = torch.log_softmax(bound(drop_weightless(logits, spread)), self.axis)
+        each = self.of_each_class(log_p)
+        expected = (target * each).sum(self.axis)
+        if self.smoothing == 0:
+            return -expected
+        return -torch.lerp(expected, each.mean(self.axis), self.smoothing)
+
+    def of_each_class(self, log_p: Tensor) -> Tensor:
+        """Return what each class would gain if it were the right one, shape of the logits."""
+        factor = self.class_weights
+        if factor is not None:
+            factor = factor.reshape(-1, *(1,) * (log_p.dim() - self.axis - 1))
+        return self.gains(log_p, factor)
+
+    def gains(self, log_p: Tensor, factor: Tensor | None) -> Tensor:
+        """Return the negative costs where the class weights are ``factor``, which broadcasts."""
+        short_of_sure = self.epsilon * torch.expm1(log_p)
+        if factor is None or self.class_weights is None:
+            return log_p + short_of_sure
+        if self.form == "whole":
+            return weigh(log_p + short_of_sure, factor)
+        if self.form == "pt_scaled":
+            relative = factor / self.class_weights.mean()
+            short_of_sure = self.epsilon * (torch.exp(log_p) * relative - 1)
+        return weigh(log_p, factor) + short_of_sure
+
+    def weights_of(self, index: Tensor) -> Tensor | None:
+        """Return the class weight of each element."""
+        if self.class_weights is None:
+            return None
+        return self.class_weights.gather(0, index.flatten()).reshape(index.shape)
 
 
-def _check_classes(function: str, labels: Tensor, logits: torch.Size, elements: torch.Size) -> None:
-    shapes = f"{list(elements)} (class indices) or {list(logits)} (probabilities)"
+def _pick(values: Tensor, axis: int, index: Tensor) -> Tensor:
+    return values.gather(axis, index.unsqueeze(axis)).squeeze(axis)
+
+
+def _of_classes(class_weights: Tensor | None, logits: Tensor, axis: int) -> Tensor | None:
+    """Check class weights and bring them to the logits' dtype."""
+    if class_weights is None:
+        return None
+    classes = logits.shape[axis]
+    if not (isinstance(class_weights, Tensor) and class_weights.shape == (classes,)):
+        refuse("class_weights", f"have shape [{classes}]", class_weights)
+    return not_negative(class_weights.to(logits.dtype))
+
+
+def _check_classes(labels: Tensor, logits: torch.Size, elements: torch.Size) -> None:
     fine = isinstance(labels, Tensor) and labels.shape in (logits, elements)
-    require(
-        fine and not labels.is_complex(), function, "labels", f"have shape {shapes}", kind(labels)
-    )
+    if not fine or labels.is_complex():
+        shapes = f"{list(elements)} (class indices) or {list(logits)} (probabilities)"
+        refuse("labels", f"have shape {shapes}", labels)
 
 
-class Poly1CrossEntropyLoss(LossModule):
-    """Module form of :func:`poly1_cross_entropy_loss`, for :class:`torch.nn.CrossEntropyLoss`."""
+class Poly1CrossEntropyLoss(StatelessLoss):
+    """Module form of :func:`gobj.poly1_cross_entropy_loss`, for ``torch.nn.CrossEntropyLoss``.
+
+    Args:
+        epsilon: Change of the first coefficient, from -1 (term removed) upwards; 0 changes nothing.
+        class_weights: At or above 0, shape ``[C]``; 1 by default.
+        weight_form: What the class weights multiply: ``"whole"``, ``"ce_only"``, ``"pt_scaled"``.
+        label_smoothing: Share of the uniform distribution in the target, in [0, 1].
+        ignore_index: Class index of elements that are not there.
+        reduction: ``"mean"``, ``"sum"``, or ``"none"`` for one loss per element.
+        mean_over: Denominator of the mean.
+
+    Example:
+        >>> import gobj, torch
+        >>> criterion = gobj.nn.Poly1CrossEntropyLoss(epsilon=2.0)
+        >>> criterion(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
+        tensor(0.3653)
+    """
 
     function = staticmethod(poly1_cross_entropy_loss)

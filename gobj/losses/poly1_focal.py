@@ -11,23 +11,22 @@ from gobj._checks import (
     Number,
     Reduction,
     broadcasts,
+    check_choice,
     check_labels,
     check_logits,
     check_number,
-    kind,
-    require,
+    refuse,
 )
-from gobj.losses._module import LossModule
-from gobj.losses._weighting import (
+from gobj.losses._elements import (
     MeanOver,
     bound,
     check_reductions,
-    drop_weightless,
-    element_weights,
+    clean_elements,
+    not_negative,
     reduce_losses,
     weigh,
-    widen,
 )
+from gobj.stateless import StatelessLoss
 
 
 def poly1_focal_loss(
@@ -41,6 +40,7 @@ def poly1_focal_loss(
     class_weights: Tensor | None = None,
     weight_form: Literal["whole", "ce_only"] = "whole",
     weights: Number | None = None,
+    ignore_index: int | None = None,
     reduction: Reduction = "mean",
     mean_over: MeanOver = "all_weights",
 ) -> Tensor:
@@ -55,8 +55,9 @@ def poly1_focal_loss(
 
     Args:
         logits: Scores, shape ``[n, *labels]``, any shape that ``weights`` and labels fit.
-        labels: 0, 1 or between (boolean, integer or float), shape of the logits. Class indices
-            become such labels by :func:`torch.nn.functional.one_hot`.
+        labels: 1 for a positive, 0 for a negative, or the share of a positive in between (boolean,
+            integer or float), shape of the logits. Another value makes the loss NaN. Class indices
+            become such labels by :func:`gobj.multilabel_from_multiclass`.
         epsilon: Weight of the added term; 0 is the focal loss.
         gamma: Focus on wrong predictions, at or above 0; 0 is no focus.
         alpha: Share of the positives in the focal term, in [0, 1]; None weighs both classes by 1.
@@ -66,6 +67,8 @@ def poly1_focal_loss(
             first term, as in the published code.
         weights: At or above 0, scalar, ``[n]`` or up to the shape of the logits; 1 by default. An
             element with weight 0 costs nothing, whatever its score or label.
+        ignore_index: Label of elements that are not there: they cost nothing and no mean counts
+            them. None for no such label.
         reduction: ``"mean"``, ``"sum"``, or ``"none"`` for the shape of the logits.
         mean_over: Denominator of the mean: the number of ``"elements"``, the sum of ``"weights"``,
             of ``"class_weights"`` or of their product, ``"all_weights"``.
@@ -93,43 +96,50 @@ def poly1_focal_loss(
         <https://arxiv.org/abs/2204.12511>`_, ICLR 2022; Lin et al., `Focal Loss for Dense Object
         Detection <https://arxiv.org/abs/1708.02002>`_, ICCV 2017.
     """
-    name = "poly1_focal_loss"
-    check_logits(name, logits)
-    check_labels(name, logits, labels)
-    check_number(name, "epsilon", epsilon)
-    check_number(name, "gamma", gamma, low=0, high=sys.float_info.max, closed=True)
-    check_reductions(name, reduction, mean_over)
-    fine = weight_form in ("whole", "ce_only")
-    require(fine, name, "weight_form", "be 'whole' or 'ce_only'", repr(weight_form))
-    logits = widen(logits)
-    spread = element_weights(name, weights, logits)
-    factor = _per_label(name, "class_weights", class_weights, logits)
-    positive_weight = _per_label(name, "pos_weight", pos_weight, logits)
+    check_logits(logits)
+    check_labels(logits, labels)
+    check_number("epsilon", epsilon)
+    check_number("gamma", gamma, low=0, high=sys.float_info.max, closed=True)
+    check_choice("weight_form", weight_form, ("whole", "ce_only"))
+    check_reductions(reduction, mean_over)
+    scores, targets, mass = clean_elements(logits, labels, weights, ignore_index)
+    factor = _per_label("class_weights", class_weights, scores)
+    positive_weight = _per_label("pos_weight", pos_weight, scores)
 
-    scores = bound(drop_weightless(logits, spread))
-    targets = drop_weightless(labels.to(logits.dtype), spread)
+    scores = bound(scores)
     wrong = _probability_of_wrong(scores, targets)
     cross_entropy = functional.binary_cross_entropy_with_logits(
         scores, targets, pos_weight=positive_weight, reduction="none"
     )
     if alpha is not None:
-        check_number(name, "alpha", alpha, low=0, high=1, closed=True)
+        check_number("alpha", alpha, low=0, high=1, closed=True)
         cross_entropy = cross_entropy * (targets * (2 * alpha - 1) + (1 - alpha))
     if weight_form == "ce_only":
         losses = wrong.pow(gamma) * (weigh(cross_entropy, factor) + epsilon * wrong)
     else:
         losses = weigh(wrong.pow(gamma) * (cross_entropy + epsilon * wrong), factor)
+    counted = None if ignore_index is None else _known(labels, ignore_index)
     return reduce_losses(
-        losses, reduction, weights=spread, mean_over=mean_over, class_weights=factor
+        losses,
+        reduction,
+        weights=mass,
+        mean_over=mean_over,
+        class_weights=factor,
+        counted=counted,
     )
 
 
-def _per_label(function: str, name: str, values: Tensor | None, logits: Tensor) -> Tensor | None:
+def _known(labels: Tensor, ignore_index: int) -> Tensor:
+    return (labels if labels.is_floating_point() else labels.long()) != ignore_index
+
+
+def _per_label(name: str, values: Tensor | None, scores: Tensor) -> Tensor | None:
+    """Check weights of labels and bring them to the dtype of the scores."""
     if values is None:
         return None
-    fine = isinstance(values, Tensor) and broadcasts(values.shape, logits.shape)
-    require(fine, function, name, f"broadcast to {list(logits.shape)}", kind(values))
-    return values.to(logits.dtype)
+    if not (isinstance(values, Tensor) and broadcasts(values.shape, scores.shape)):
+        refuse(name, f"broadcast to {list(scores.shape)}", values)
+    return not_negative(values.to(scores.dtype))
 
 
 def _probability_of_wrong(scores: Tensor, targets: Tensor) -> Tensor:
@@ -138,7 +148,25 @@ def _probability_of_wrong(scores: Tensor, targets: Tensor) -> Tensor:
     return wrong.clamp_min(torch.finfo(scores.dtype).tiny ** 0.5)
 
 
-class Poly1FocalLoss(LossModule):
-    """Module form of :func:`poly1_focal_loss`, for :class:`torch.nn.BCEWithLogitsLoss`."""
+class Poly1FocalLoss(StatelessLoss):
+    """Module form of :func:`gobj.poly1_focal_loss`, for ``torch.nn.BCEWithLogitsLoss``.
+
+    Args:
+        epsilon: Weight of the added term; 0 is the focal loss.
+        gamma: Focus on wrong predictions, at or above 0; 0 is no focus.
+        alpha: Share of the positives in the focal term, in [0, 1]; None weighs both classes by 1.
+        pos_weight: Multiplies the positives inside BCE, broadcasts to the logits as in torch.
+        class_weights: At or above 0, one per label, broadcasts to the logits as in torch.
+        weight_form: What ``class_weights`` multiply: ``"whole"`` or ``"ce_only"``.
+        ignore_index: Label of elements that are not there; None for no such label.
+        reduction: ``"mean"``, ``"sum"``, or ``"none"`` for the shape of the logits.
+        mean_over: Denominator of the mean.
+
+    Example:
+        >>> import gobj, torch
+        >>> criterion = gobj.nn.Poly1FocalLoss(epsilon=0.0)
+        >>> criterion(torch.tensor([2.0, -1.0]), torch.tensor([1, 0]))
+        tensor(0.0087)
+    """
 
     function = staticmethod(poly1_focal_loss)

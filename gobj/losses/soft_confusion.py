@@ -1,20 +1,26 @@
 """Soft confusion counts: the cells of the confusion matrix as smooth functions of the scores."""
 
 import math
-from typing import NamedTuple, TypedDict, Unpack
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from gobj._checks import Number, check_labels, check_logits, check_number, kind, require
-from gobj.losses._inheritance import completed_from
-from gobj.losses._one_versus_rest import check_classes, memberships, one_versus_rest
-from gobj.losses._soft_counts import Step, soft_counts
-from gobj.losses._weighting import drop_weightless, element_weights, widen
+from gobj._batch import clean_labels, poison, widen
+from gobj._checks import Number, check_labels, check_logits, check_number, refuse
+from gobj.losses._elements import bound, drop_weightless, element_weights, not_negative
 
 
 class SoftConfusion(NamedTuple):
-    """Soft counts, each of shape ``[*labels]`` or ``[C]``, which add up to the total weight."""
+    """Soft counts, each of shape ``[*labels]`` or ``[C]``, which add up to the total weight.
+
+    Attributes:
+        true_positives: Weight of the positives that are called so.
+        false_positives: Weight of the negatives that are called positive.
+        false_negatives: Weight of the positives that are not called so.
+        true_negatives: Weight of the negatives that are not called positive.
+    """
 
     true_positives: Tensor
     false_positives: Tensor
@@ -22,20 +28,7 @@ class SoftConfusion(NamedTuple):
     true_negatives: Tensor
 
 
-class Counting(TypedDict, total=False):
-    """Settings of :func:`soft_confusion`."""
-
-    amplification: Number
-    threshold: float
-    temperature: Number | None
-    weights: Number | None
-    class_dim: int | None
-    ignore_index: int
-    probabilities: bool
-
-
-def confusion_of(
-    function: str,
+def soft_confusion(
     logits: Tensor,
     labels: Tensor,
     *,
@@ -44,39 +37,9 @@ def confusion_of(
     temperature: Number | None = None,
     weights: Number | None = None,
     class_dim: int | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = None,
     probabilities: bool = False,
 ) -> SoftConfusion:
-    """Count as :func:`soft_confusion`, with errors that begin with the name of the caller."""
-    check_logits(function, logits)
-    check_number(function, "threshold", threshold, low=0, high=1)
-    _check_steepness(function, "amplification", amplification)
-    scores = widen(logits)
-    if class_dim is None:
-        check_labels(function, logits, labels)
-        members, mass = labels.to(scores.dtype), element_weights(function, weights, scores)
-    else:
-        class_dim = check_classes(function, logits, labels, class_dim)
-        members, mass = memberships(
-            function, scores, labels, weights, class_dim=class_dim, ignore_index=ignore_index
-        )
-    scores, members = drop_weightless(scores, mass), drop_weightless(members, mass).detach()
-    if class_dim is not None and not probabilities:
-        scores = one_versus_rest(scores, class_dim)
-    centre = threshold
-    if temperature is not None:
-        _check_steepness(function, "temperature", temperature)
-        amplification, centre = 1 / temperature, math.log(threshold / (1 - threshold))
-        scores = torch.logit(scores, torch.finfo(scores.dtype).eps) if probabilities else scores
-    axes = tuple(dim for dim in range(scores.dim()) if dim != class_dim)
-    dims = axes[:1] if class_dim is None else axes
-    step = Step(centre, squashed=temperature is None and not probabilities, dims=dims)
-    mass = None if mass is None else mass.detach()
-    return SoftConfusion(*soft_counts(scores, members, mass, amplification, step))
-
-
-@completed_from(confusion_of)
-def soft_confusion(logits: Tensor, labels: Tensor, **counting: Unpack[Counting]) -> SoftConfusion:
     r"""Count true and false positives and negatives, softly enough to differentiate.
 
     An example with probability :math:`p` counts as called positive to the degree
@@ -99,8 +62,9 @@ def soft_confusion(logits: Tensor, labels: Tensor, **counting: Unpack[Counting])
     Args:
         logits: Scores, shape ``[n]``, ``[n, *labels]`` for several labels, or with a class
             dimension; or probabilities, see ``probabilities``.
-        labels: 1 or 0, or a share in between, in the logits' shape; with a class dimension also
-            class indices, in the shape of the logits without it.
+        labels: 1 for a positive, 0 for a negative, or the share of a positive in between, shape of
+            the logits; with a class dimension also class indices, in the shape of the logits
+            without it. Another value, or an index of no class, makes the counts NaN.
         amplification: Steepness :math:`L` per unit of probability, above 0; a number or, so that
             it may change without compiling again, a 0-dimensional tensor. Unused with
             ``temperature``.
@@ -111,7 +75,8 @@ def soft_confusion(logits: Tensor, labels: Tensor, **counting: Unpack[Counting])
             What has weight 0 is not counted, whatever its score or label.
         class_dim: Dimension of the logits that holds the classes, of which there are at least 2;
             by default every label stands for itself.
-        ignore_index: Class index that is not counted.
+        ignore_index: Label or class index that is not counted; None is -100 for class indices, as
+            in torch, and no such label else.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
 
     Returns:
@@ -122,25 +87,117 @@ def soft_confusion(logits: Tensor, labels: Tensor, **counting: Unpack[Counting])
         ValueError: If a shape, a dtype or a number is not as above.
 
     Example:
-        >>> import torch
-        >>> from gobj.losses.soft_confusion import soft_confusion
+        >>> import gobj, torch
         >>> logits, labels = torch.tensor([3.0, -0.1, 0.1]), torch.tensor([1, 1, 0])
-        >>> [round(count.item(), 3) for count in soft_confusion(logits, labels)]
+        >>> [round(count.item(), 3) for count in gobj.soft_confusion(logits, labels)]
         [1.139, 0.861, 0.861, 0.139]
 
     References:
         Han, Moniz and Chawla, `AnyLoss: Transforming Classification Metrics into Loss Functions
         <https://arxiv.org/abs/2405.14745>`_, KDD 2024.
     """
-    return confusion_of("soft_confusion", logits, labels, **counting)
-
-
-def _check_steepness(function: str, argument: str, value: Number) -> None:
-    if isinstance(value, Tensor):
-        fine = value.is_floating_point() and value.dim() == 0
-        require(fine, function, argument, "be a floating-point scalar", kind(value))
+    check_logits(logits)
+    check_number("threshold", threshold, low=0, high=1)
+    _check_steepness("amplification", amplification)
+    scores = widen(logits)
+    if class_dim is None:
+        check_labels(scores, labels)
+        members, mass = clean_labels(labels, weights, ignore_index, scores)
+        mass = None if mass is None else not_negative(mass)
     else:
-        check_number(function, argument, value, low=0)
+        class_dim = _check_classes(logits, labels, class_dim)
+        members, mass = _memberships(scores, labels, weights, class_dim, ignore_index)
+    scores = drop_weightless(scores, mass)
+    if class_dim is not None and not probabilities:
+        scores = _one_versus_rest(scores, class_dim)
+    if temperature is None:
+        inner = scores if probabilities else _sigmoid(scores)
+        steps = (inner - threshold) * amplification
+    else:
+        _check_steepness("temperature", temperature)
+        scores = torch.logit(scores, torch.finfo(scores.dtype).eps) if probabilities else scores
+        steps = (scores - math.log(threshold / (1 - threshold))) / temperature
+    axes = tuple(dim for dim in range(scores.dim()) if dim != class_dim)
+    dims = axes[:1] if class_dim is None else axes
+    return _count(steps, members, mass, dims)
+
+
+def _count(
+    steps: Tensor, members: Tensor, mass: Tensor | None, dims: tuple[int, ...]
+) -> SoftConfusion:
+    """Sum over some dimensions how far each member, and each other, is called and passed over."""
+    degrees = _sigmoid(torch.stack((steps, -steps)))
+    sides = torch.stack((members, 1 - members))
+    if mass is not None:
+        sides = sides * mass
+    cells = (degrees.unsqueeze(1) * sides).sum([dim + 2 for dim in dims]).flatten(0, 1)
+    broken = poison(torch.addcmul(members, members, members, value=-1))
+    kept = [dim - 1 for dim in dims if dim > 0]
+    return SoftConfusion(*(cells + (broken.sum(kept) if kept else broken)).unbind(0))
+
+
+def _sigmoid(x: Tensor) -> Tensor:
+    """Return the sigmoid by way of its logarithm, whose gradient does not saturate."""
+    return functional.logsigmoid(x).exp()
+
+
+def _check_steepness(argument: str, value: Number) -> None:
+    """Require a number above 0, or a scalar tensor."""
+    if not isinstance(value, Tensor):
+        check_number(argument, value, low=0)
+    elif not value.is_floating_point() or value.dim() > 0:
+        refuse(argument, "be a floating-point scalar", value)
+
+
+def _check_classes(logits: Tensor, labels: Tensor, class_dim: int) -> int:
+    """Require a class dimension and labels that fit it; return the dimension counted from 0."""
+    shape, rank = list(logits.shape), logits.dim()
+    if not (rank > 1 and -rank <= class_dim < rank and shape[class_dim] > 1):
+        requirement = f"be a dimension of {shape} with at least 2 classes, beside another"
+        refuse("class_dim", requirement, class_dim)
+    class_dim %= rank
+    indices = shape[:class_dim] + shape[class_dim + 1 :]
+    fine = isinstance(labels, Tensor) and list(labels.shape) in (indices, shape)
+    if not fine or labels.is_complex():
+        refuse("labels", f"have shape {indices} (class indices) or {shape}", labels)
+    return class_dim
+
+
+def _memberships(
+    scores: Tensor,
+    labels: Tensor,
+    weights: Number | None,
+    class_dim: int,
+    ignore_index: int | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the share that each element has in each class, and the weights of the elements."""
+    mass = element_weights(weights, scores.select(class_dim, 0))
+    if labels.shape == scores.shape:
+        mass = None if mass is None else mass.unsqueeze(class_dim)
+        return drop_weightless(labels.to(scores.dtype), mass), mass
+    labels = labels if labels.is_floating_point() else labels.long()
+    number = scores.shape[class_dim]
+    classes = torch.arange(number, device=labels.device)
+    classes = classes.reshape(-1, *(1,) * (scores.dim() - class_dim - 1))
+    members = (labels.unsqueeze(class_dim) == classes).to(scores.dtype)
+    # a class that is none has no finite weight, unless it is to be ignored
+    named = torch.where((labels >= 0) & (labels < number), 1.0, math.nan).to(scores.dtype)
+    named = torch.where(labels != (-100 if ignore_index is None else ignore_index), named, 0)
+    mass = named if mass is None else torch.where(mass != 0, named * mass, 0)
+    return members, mass.unsqueeze(class_dim)
+
+
+def _one_versus_rest(logits: Tensor, class_dim: int) -> Tensor:
+    """Return ``log(p / (1 - p))`` of each class's softmax probability, shape of the logits.
+
+    The likeliest class is treated apart: its ``1 - p`` is the sum of the others, not a difference.
+    """
+    logits = bound(logits)
+    top = logits.argmax(class_dim, keepdim=True)
+    others = logits.scatter(class_dim, top, -math.inf).logsumexp(class_dim, keepdim=True)
+    log_p = logits.log_softmax(class_dim).scatter(class_dim, top, -1)
+    odds = log_p - torch.log1p(-log_p.exp())
+    return odds.scatter(class_dim, top, logits.gather(class_dim, top) - others)
 
 
 def annealed_amplification(progress: Number, *, start: float = 1.0, end: float = 73.0) -> Number:
@@ -164,15 +221,15 @@ def annealed_amplification(progress: Number, *, start: float = 1.0, end: float =
         ValueError: If an amplification is not above 0.
 
     Example:
-        >>> from gobj.losses.soft_confusion import annealed_amplification
-        >>> [round(annealed_amplification(step / 4, start=1, end=81)) for step in range(6)]
+        >>> import gobj
+        >>> [round(gobj.annealed_amplification(step / 4, start=1, end=81)) for step in range(6)]
         [1, 3, 9, 27, 81, 81]
 
     References:
         A continuation method: Allgower and Georg, Numerical Continuation Methods, Springer 1990.
     """
-    check_number("annealed_amplification", "start", start, low=0)
-    check_number("annealed_amplification", "end", end, low=0)
+    check_number("start", start, low=0)
+    check_number("end", end, low=0)
     done = progress.clamp(0, 1) if isinstance(progress, Tensor) else min(max(progress, 0.0), 1.0)
     amplification: Number = start * (end / start) ** done
     return amplification

@@ -23,12 +23,10 @@ class ScoreBuffer(NamedTuple):
 
     def add(self, examples: Examples) -> "ScoreBuffer":
         """Append a batch; an infinite score becomes the largest finite one."""
-        dtype, labels = self.scores.dtype, examples.labels
+        dtype = self.scores.dtype
         limits = torch.finfo(dtype)
         scores = examples.scores.to(dtype).clamp(limits.min, limits.max)
-        weights = torch.stack([1 - labels, labels]).to(dtype)
-        if examples.weights is not None:
-            weights = weights * examples.weights
+        weights = torch.stack(examples.weights_of_classes(dtype))
         scores = examples._replace(scores=scores).scores_or(-math.inf)
         new = ScoreBuffer(scores.movedim(0, -1), weights.movedim((0, 1), (-2, -1)))
         return self.merge(new)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gobj._blocks import blocks
+from gobj._batch import rows_per_block
 from gobj.metrics._curve import Curve, draw, ratio
 from gobj.metrics._examples import Examples
 
@@ -47,32 +47,30 @@ class ScoreGrid(NamedTuple):
 
     def add(self, examples: Examples) -> "ScoreGrid":
         """Widen the grid to the batch's range and count the batch in it."""
-        scores, labels, weights, _ = examples
+        scores = examples.scores
         if scores.shape[0] == 0:
             return self
-        mass, squares = self.low.new_ones(()).expand_as(scores), labels.sum(0)
-        if weights is not None:
-            mass, squares = weights.expand_as(scores), (weights.square() * labels).sum(0)
+        classes = examples.weights_of_classes(self.low.dtype)
         low = _squashed(examples.scores_or(math.inf).amin(0))
         high = _squashed(examples.scores_or(-math.inf).amax(0))
         nobody = low > high
         low, high = (torch.where(nobody, x, x.clamp(-_FARTHEST, _FARTHEST)) for x in (low, high))
-        wide = self._widen(low + 0 * squares, high)  # NaN where a label is
-        flat = wide.weights.flatten(-2)
-        for block in zip(blocks(scores), blocks(labels), blocks(mass), strict=True):
-            flat = wide._count(flat, *block)
-        squares = self.squares + squares.to(flat.dtype)
-        return wide._replace(weights=flat.view_as(wide.weights), squares=squares)
+        squares = self.squares + classes[1].square().sum(0)
+        wide = self._widen(low + 0 * (squares + classes[0].sum(0)), high)  # NaN where a label is
+        counts, rows = wide.weights, rows_per_block(scores, 1)
+        for block in zip(*(torch.split(x, rows) for x in (scores, *classes)), strict=True):
+            counts = wide._count(counts, *block)
+        return wide._replace(weights=counts, squares=squares)
 
-    def _count(self, counts: Tensor, scores: Tensor, labels: Tensor, mass: Tensor) -> Tensor:
-        """Add scores within the range to counts ``[*labels, 2 * cells]``, which are used up."""
+    def _count(self, counts: Tensor, scores: Tensor, negative: Tensor, positive: Tensor) -> Tensor:
+        """Add the weights of scores within the range to counts, which are used up."""
         cells, dtype = self.weights.shape[-1], scores.dtype
         near = functional.hardtanh_(_squashed(scores), -_FARTHEST, _FARTHEST)
         cell = (near * -self.scale.to(dtype)).floor_().add_(self.top.to(dtype))
-        cell = functional.hardtanh_(cell, 0, cells - 1).add_(labels, alpha=cells).nan_to_num_()
-        index = cell.int().movedim(0, -1).contiguous()
-        added = mass.to(counts.dtype).movedim(0, -1).contiguous()
-        return counts.scatter_add_(-1, index, added)
+        cell = functional.hardtanh_(cell, 0, cells - 1).nan_to_num_().long()
+        index = cell.movedim(0, -1).unsqueeze(-2).expand(*counts.shape[:-1], -1)
+        added = torch.stack((negative, positive)).movedim((0, 1), (-2, -1))
+        return counts.scatter_add_(-1, index, added.contiguous())
 
     def merge(self, other: "ScoreGrid") -> "ScoreGrid":
         """Bring two grids to their common range and add them."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, broadcasts, check_number, kind, require
+from gobj._checks import Number, broadcasts, check_number, refuse
 from gobj.metrics._curve import Curve, ratio
 
 
@@ -74,9 +74,7 @@ def operating_point(curve: Curve, objective: Objective, target: Number) -> dict[
 
 def _check_rate(argument: str, target: Number, labels: torch.Size) -> None:
     """Require a number in [0, 1], or a floating-point tensor that broadcasts to the labels."""
-    if isinstance(target, Tensor):
-        fine = target.is_floating_point() and broadcasts(target.shape, labels)
-        requirement = f"be a floating-point tensor that broadcasts to {list(labels)}"
-        require(fine, "curve_compute", argument, requirement, kind(target))
-    else:
-        check_number("curve_compute", argument, target, low=0, high=1, closed=True)
+    if not isinstance(target, Tensor):
+        check_number(argument, target, low=0, high=1, closed=True)
+    elif not (target.is_floating_point() and broadcasts(target.shape, labels)):
+        refuse(argument, f"be a floating-point tensor that broadcasts to {list(labels)}", target)

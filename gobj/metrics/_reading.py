@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from gobj._checks import Number, kind, require
+from gobj._checks import Number, check_choice, is_number, refuse
 from gobj.metrics._curve import AREAS, Area, Curve, roc_area
 from gobj.metrics._operating import OBJECTIVES, operating_point
 from gobj.metrics._streaming import CurveState, check_state
@@ -28,7 +28,7 @@ def curve_points(state: CurveState) -> Curve:
         >>> curve_points(curve_update(curve_init(), scores, labels)).true_positives
         tensor([0., 1., 2., 2.], dtype=torch.float64)
     """
-    check_state("curve_points", state)
+    check_state(state)
     return state.points()
 
 
@@ -103,9 +103,9 @@ def curve_compute(
         "negatives": curve.false_positives[..., -1],
     }
     if max_fpr is not None:
-        fine = isinstance(max_fpr, int | float) and 0 < max_fpr <= 1
-        require(fine, "curve_compute", "max_fpr", "be a number in (0, 1]", kind(max_fpr))
-        require(area in AREAS, "curve_compute", "area", f"be one of {AREAS}", kind(area))
+        if not (is_number(max_fpr) and 0 < max_fpr <= 1):
+            refuse("max_fpr", "be a number in (0, 1]", max_fpr)
+        check_choice("area", area, AREAS)
         results["partial_auc"] = roc_area(curve, max_fpr, area)
     targets = (target_precision, target_recall, target_fpr, target_tpr, target_npv, budget)
     for objective, target in zip(OBJECTIVES, targets, strict=True):

@@ -1,70 +1,140 @@
 """Average precision, with anchors on recall."""
 
+from collections.abc import Callable
 from typing import Unpack
 
 from torch import Tensor
 
-from gobj._area_module import AreaLoss
-from gobj._checks import Number, Reduction
-from gobj._documentation import documented
-from gobj._forms import LinearForm, Problem
-from gobj._points import OperatingPoints
-from gobj._state import AreaState
-from gobj._stateful import Options
-from gobj._surrogates import Surrogate
-from gobj.duals._rule import DualRule
-from gobj.objectives._area import area_loss
-from gobj.objectives._initial import DEFAULT_RULE
+from gobj.constrained import LossOptions, constrained_loss
+from gobj.modules import ModuleOptions, StatefulLoss
 from gobj.objectives.precision_at_recall import precision_at_recall
+from gobj.problem import LinearForm, Problem
+from gobj.state import AreaState
+
+TINY = 1e-12
 
 
-def precision_at_recalls(rates: Tensor, points: OperatingPoints) -> Problem:
-    r"""Pose: at each anchor the fewest false alarms at its recall, priced by what they cost there.
+def average_precision() -> Callable[[AreaState], Problem]:
+    r"""Build the problem of an area: fewest false alarms at each of several recalls.
+
+    .. math:: \min \frac{1}{K} \sum_k \frac{p_k^2}{\rho_k} FP_k \quad\text{s.t.}\quad
+        FN_k - (1 - \rho_k) P \le 0 \quad\text{for each anchor } \rho_k
 
     At a recall :math:`\rho` the precision is :math:`p = \rho P / (\rho P + FP)`, and its derivative
-    in :math:`FP` is :math:`-p^2 / (\rho P)`.
+    in :math:`FP` is :math:`-p^2 / (\rho P)`. :math:`P` and :math:`FP` are averages over batches.
+
+    Returns:
+        A function of the area's state that returns the problem at its anchors, for
+        :func:`gobj.constrained_loss`.
+
+    Example:
+        >>> import gobj
+        >>> problem = gobj.average_precision()(gobj.init_state(anchors=4))
+        >>> problem.constraint.false_negative
+        1.0
+
+    References:
+        Eban et al., `Scalable Learning of Non-Decomposable Objectives
+        <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    hits = rates * points.positives()
-    precision = hits / (hits + points.counted().false_positive)
-    held = precision_at_recall(rates).constraint
-    return Problem(LinearForm(false_positive=precision.square() / rates), held)
+    return _precision_at_recalls
 
 
-@documented()
+def _precision_at_recalls(state: AreaState) -> Problem:
+    positives, _, alarms = state.rates.unbind(-1)
+    hits = (state.anchors * positives).clamp(min=TINY)  # before the first batch precision is 1
+    precision = hits / (hits + alarms)
+    cost = LinearForm(false_positive=precision.square() / state.anchors)
+    return precision_at_recall(state.anchors)._replace(cost=cost)
+
+
 def average_precision_loss(
     logits: Tensor,
     labels: Tensor,
     state: AreaState,
-    *,
-    weights: Number | None = None,
-    surrogate: Surrogate | None = None,
-    rule: DualRule = DEFAULT_RULE,
-    label_priors: Number | None = None,
-    reduction: Reduction = "mean",
+    **options: Unpack[LossOptions],
 ) -> tuple[Tensor, AreaState]:
     r"""Maximise the average precision, the mean of precision over all recalls.
 
     .. math:: \min \frac{1}{K} \sum_k \frac{p_k^2}{\rho_k} FP_k \quad\text{s.t.}\quad
         FN_k - (1 - \rho_k) P \le 0 \quad\text{for each anchor } \rho_k
 
-    A sum of :func:`gobj.precision_at_recall_loss` over anchors on recall. Each weighs as much as a
-    false alarm costs the precision :math:`p_k` there, which is counted and held constant. Its cost
-    hardly grows with the number of anchors, and eight are enough.
+    The mean of :func:`gobj.precision_at_recall_loss` over anchors on recall, each of which weighs
+    as much as a false alarm there costs in precision, :math:`p_k` being the precision so far.
+
+    Args:
+        logits: Scores of the examples, shape ``[n, *labels]``; any floating dtype, computed in
+            float32 or wider.
+        labels: 1 for a positive, 0 for a negative, or the share of a positive in between (boolean,
+            integer or float), shape of the logits. Another value makes the loss NaN.
+        state: What came back from the batch before; ``gobj.init_state(anchors=8)`` makes the first.
+        weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default. They count
+            in cost and constraint alike, and only their ratios matter. An example with weight 0,
+            such as a missing label, is as if absent, even where it is NaN.
+        surrogate: Upper bound of the indicator of an error; by default the rule's own.
+        rule: How multiplier and threshold follow the batches: the rule that ``state`` was made
+            for, or :class:`gobj.FrozenDual`.
+        label_priors: Share of positives in the constant term, in [0, 1], broadcasts to
+            ``[*labels]``; by default the batch's own.
+        ignore_index: Label that marks an example as absent; None for no such label.
+        reduction: ``"mean"`` over labels of the weighted average over examples, ``"none"`` for a
+            loss per example with that mean and the logits' shape, ``"sum"`` for the sum of those.
+
+    Returns:
+        The loss, which differentiates with respect to the logits alone, and the state for the next
+        batch, detached. At anchor ``k`` an example is called positive where
+        ``logit > state.threshold[..., k]``. A batch that is empty, has no weight or is not finite
+        leaves the state as it was.
+
+    Raises:
+        ValueError: If a shape, a dtype, the state or a range is not as above.
+
+    Example:
+        >>> import gobj, torch
+        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
+        >>> loss, state = gobj.average_precision_loss(logits, labels, gobj.init_state(anchors=8))
+        >>> loss.isfinite(), state.threshold.shape
+        (tensor(True), torch.Size([8]))
+
+    References:
+        Eban et al., `Scalable Learning of Non-Decomposable Objectives
+        <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    batch, span = (logits, labels, weights, label_priors), ("anchors", (0.0, 1.0))
-    name = "average_precision_loss"
-    return area_loss(name, precision_at_recalls, span, batch, state, surrogate, rule, reduction)
+    problem = average_precision()
+    return constrained_loss(problem, logits, labels, state, **options)
 
 
-class AveragePrecisionLoss(AreaLoss):
-    """Module of :func:`gobj.average_precision_loss`; arguments as :class:`gobj.nn.AreaLoss`."""
+class AveragePrecisionLoss(StatefulLoss):
+    """Maximise the average precision, the mean of precision over all recalls.
+
+    The module of :func:`gobj.average_precision_loss`. :class:`gobj.nn.StatefulLoss` says
+    which shapes it takes, what it keeps and when that moves.
+
+    Args:
+        num_labels: Number of labels, each with its own multipliers and thresholds.
+        num_anchors: Number of anchors, or a tensor of their places in (0, 1), as in
+            :func:`gobj.init_state`.
+        loss_type: ``"cross_entropy"`` or ``"hinge"``: short for ``surrogate``.
+        surrogate: Upper bound of the indicator of an error; by default the rule's own, and cross
+            entropy in the classical mode.
+        rule: How multipliers and thresholds follow the batches.
+        dual_rate_factor: Scale of the reversed gradient of the multipliers, at or above 0, for the
+            classical mode, in which an optimiser moves them; see :class:`gobj.OptimizerAscent`.
+        ignore_index: Label that marks an example as absent; None for no such label.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Example:
+        >>> import gobj, torch
+        >>> criterion = gobj.nn.AveragePrecisionLoss(num_anchors=4)
+        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1.0, 0.0, 0.0])
+        >>> criterion(logits, labels).isfinite(), criterion.threshold.shape
+        (tensor(True), torch.Size([1, 4]))
+    """
 
     def __init__(
         self,
         num_labels: int = 1,
         num_anchors: int | Tensor = 8,
-        **options: Unpack[Options],
+        **options: Unpack[ModuleOptions],
     ) -> None:
-        """Make the state."""
-        span = ("anchors", (0.0, 1.0))
-        super().__init__(precision_at_recalls, span, num_labels, num_anchors, **options)
+        super().__init__(average_precision_loss, num_labels, {}, anchors=num_anchors, **options)

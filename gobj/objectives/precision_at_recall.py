@@ -4,56 +4,135 @@ from typing import Unpack
 
 from torch import Tensor
 
-from gobj._checks import Number, Reduction, check_target
-from gobj._documentation import documented
-from gobj._forms import LinearForm, Problem
-from gobj._module import DualLoss
-from gobj._state import DualState
-from gobj._stateful import Options
-from gobj._surrogates import Surrogate
-from gobj.duals._rule import DualRule
-from gobj.objectives._constrained import constrained_loss
-from gobj.objectives._initial import DEFAULT_RULE
+from gobj._checks import Number, check_target, target_per_label
+from gobj.constrained import LossOptions, constrained_loss
+from gobj.modules import ModuleOptions, StatefulLoss
+from gobj.problem import LinearForm, Problem
+from gobj.state import DualState
 
 
-@documented("Recall :math:`r`")
 def precision_at_recall(target: Number) -> Problem:
-    r"""Pose: the fewest false alarms while recall stays at or above a target.
+    r"""Build the problem: fewest false alarms while recall stays at or above a target.
 
     .. math:: \min FP \quad\text{s.t.}\quad FN - (1 - r)\,P \le 0
+
+    Args:
+        target: Recall :math:`r`, a number in (0, 1), or a tensor that broadcasts to ``[*labels]``,
+            whose values are not checked.
+
+    Returns:
+        The pair of linear forms, cost and constraint, over joint rates.
+
+    Raises:
+        ValueError: If the target is a number outside (0, 1).
+
+    Example:
+        >>> import gobj, torch
+        >>> problem, multiplier, threshold = gobj.precision_at_recall(0.5), 1.0, 0.0
+        >>> batch = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
+        >>> bound = gobj.lagrangian(*batch, problem, multiplier, threshold)
+        >>> counted = gobj.lagrangian(
+        ...     *batch, problem, multiplier, threshold, surrogate=gobj.zero_one
+        ... )
+        >>> bool(counted < bound)
+        True
+
+    References:
+        Eban et al., `Scalable Learning of Non-Decomposable Objectives
+        <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    check_target("precision_at_recall", "target", target)
-    held = LinearForm(false_negative=1.0, positives=target - 1)
-    return Problem(LinearForm(false_positive=1.0), held)
+    check_target("target", target)
+    form = LinearForm(false_negative=1.0, positives=target - 1)
+    return Problem(LinearForm(false_positive=1.0), form, rises=False)
 
 
-@documented("Recall :math:`r`")
 def precision_at_recall_loss(
     logits: Tensor,
     labels: Tensor,
     state: DualState,
     *,
     target_recall: Number,
-    weights: Number | None = None,
-    surrogate: Surrogate | None = None,
-    rule: DualRule = DEFAULT_RULE,
-    label_priors: Number | None = None,
-    reduction: Reduction = "mean",
+    **options: Unpack[LossOptions],
 ) -> tuple[Tensor, DualState]:
     r"""Maximise precision while recall stays at or above a target.
 
     .. math:: \min FP \quad\text{s.t.}\quad FN - (1 - r)\,P \le 0
+
+    Args:
+        logits: Scores of the examples, shape ``[n, *labels]``; any floating dtype, computed in
+            float32 or wider.
+        labels: 1 for a positive, 0 for a negative, or the share of a positive in between (boolean,
+            integer or float), shape of the logits. Another value makes the loss NaN.
+        state: What came back from the batch before; :func:`gobj.init_state` makes the first.
+        target_recall: Recall :math:`r`, a number in (0, 1), or a tensor that broadcasts to
+            ``[*labels]``, whose values are not checked.
+        weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default. They count
+            in cost and constraint alike, and only their ratios matter. An example with weight 0,
+            such as a missing label, is as if absent, even where it is NaN.
+        surrogate: Upper bound of the indicator of an error; by default the rule's own.
+        rule: How multiplier and threshold follow the batches: the rule that ``state`` was made
+            for, or :class:`gobj.FrozenDual`.
+        label_priors: Share of positives in the constant term, in [0, 1], broadcasts to
+            ``[*labels]``; by default the batch's own.
+        ignore_index: Label that marks an example as absent; None for no such label.
+        reduction: ``"mean"`` over labels of the weighted average over examples, ``"none"`` for a
+            loss per example with that mean and the logits' shape, ``"sum"`` for the sum of those.
+
+    Returns:
+        The loss, which differentiates with respect to the logits alone, and the state for the next
+        batch, detached. An example is called positive where ``logit > state.threshold``. A batch
+        that is empty, has no weight or is not finite leaves the state as it was.
+
+    Raises:
+        ValueError: If a shape, a dtype, the state or the target is not as above.
+
+    Example:
+        >>> import gobj, torch
+        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
+        >>> loss, state = gobj.precision_at_recall_loss(
+        ...     logits, labels, gobj.init_state(), target_recall=0.5
+        ... )
+        >>> loss.isfinite(), state.threshold.isfinite()
+        (tensor(True), tensor(True))
+
+    References:
+        Eban et al., `Scalable Learning of Non-Decomposable Objectives
+        <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    batch, target = (logits, labels, weights, label_priors), ("target_recall", target_recall)
-    return constrained_loss(precision_at_recall, target, batch, state, surrogate, rule, reduction)
+    problem = precision_at_recall(target_per_label("target_recall", target_recall, logits))
+    return constrained_loss(problem, logits, labels, state, **options)
 
 
-class PrecisionAtRecallLoss(DualLoss):
-    """Module of :func:`gobj.precision_at_recall_loss`; arguments as :class:`gobj.nn.DualLoss`."""
+class PrecisionAtRecallLoss(StatefulLoss):
+    """Maximise precision while recall stays at or above a target.
+
+    The module of :func:`gobj.precision_at_recall_loss`. :class:`gobj.nn.StatefulLoss` says
+    which shapes it takes, what it keeps and when that moves.
+
+    Args:
+        target_recall: Recall :math:`r`, a number in (0, 1), or a tensor that broadcasts to
+            ``[num_labels]``, whose values are not checked.
+        num_labels: Number of labels, each with its own multiplier and threshold.
+        loss_type: ``"cross_entropy"`` or ``"hinge"``: short for ``surrogate``.
+        surrogate: Upper bound of the indicator of an error; by default the rule's own, and cross
+            entropy in the classical mode.
+        rule: How multipliers and thresholds follow the batches.
+        dual_rate_factor: Scale of the reversed gradient of the multipliers, at or above 0, for the
+            classical mode, in which an optimiser moves them; see :class:`gobj.OptimizerAscent`.
+        ignore_index: Label that marks an example as absent; None for no such label.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Example:
+        >>> import gobj, torch
+        >>> criterion = gobj.nn.PrecisionAtRecallLoss(target_recall=0.5)
+        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1.0, 0.0, 0.0])
+        >>> criterion(logits, labels).isfinite(), criterion.threshold.shape
+        (tensor(True), torch.Size([1]))
+    """
 
     def __init__(
-        self, target_recall: Number, num_labels: int = 1, **options: Unpack[Options]
+        self, target_recall: Number, num_labels: int = 1, **options: Unpack[ModuleOptions]
     ) -> None:
-        """Make the state."""
-        target = ("target_recall", target_recall)
-        super().__init__(precision_at_recall, target, num_labels, **options)
+        super().__init__(
+            precision_at_recall_loss, num_labels, {"target_recall": target_recall}, **options
+        )

@@ -1,64 +1,153 @@
 """Area under the precision-recall curve, with anchors on precision."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Unpack
 
 from torch import Tensor
 
-from gobj._area_module import AreaLoss
-from gobj._checks import Number, Reduction
-from gobj._documentation import documented
-from gobj._forms import Problem
-from gobj._points import OperatingPoints
-from gobj._state import AreaState
-from gobj._stateful import Options
-from gobj._surrogates import Surrogate
-from gobj.duals._rule import DualRule
-from gobj.objectives._area import Span, area_loss
-from gobj.objectives._initial import DEFAULT_RULE
+from gobj._checks import Range, check_range
+from gobj.constrained import LossOptions, constrained_loss
+from gobj.modules import ModuleOptions, StatefulLoss
 from gobj.objectives.recall_at_precision import recall_at_precision
+from gobj.problem import Problem
+from gobj.state import AreaState
 
 
-def recall_at_precisions(rates: Tensor, points: OperatingPoints) -> Problem:  # noqa: ARG001
-    """Pose: at each anchor the most recall at its precision."""
-    return recall_at_precision(rates)
+def precision_recall_auc(*, precision_range: Range = (0.0, 1.0)) -> Callable[[AreaState], Problem]:
+    r"""Build the problem of an area: most recall at each of several precisions.
+
+    .. math:: \min \frac{1}{K} \sum_k FN_k \quad\text{s.t.}\quad
+        a_k\,FP_k + (1 - a_k)(FN_k - P) \le 0 \quad\text{for each anchor } a_k
 
 
-@documented()
+    Args:
+        precision_range: Precisions that the anchors lie between, two numbers in [0, 1].
+
+    Returns:
+        A function of the area's state that returns the problem at its anchors, for
+        :func:`gobj.constrained_loss`.
+
+    Raises:
+        ValueError: If a range is not as above.
+
+    Example:
+        >>> import gobj
+        >>> problem = gobj.precision_recall_auc()(gobj.init_state(anchors=4))
+        >>> problem.constraint.false_positive
+        tensor([0.1250, 0.3750, 0.6250, 0.8750])
+
+    References:
+        Eban et al., `Scalable Learning of Non-Decomposable Objectives
+        <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
+    """
+    check_range("precision_range", precision_range)
+    return partial(_recall_at_precisions, precision_range)
+
+
+def _recall_at_precisions(precision_range: Range, state: AreaState) -> Problem:
+    return recall_at_precision(state.targets(precision_range))
+
+
 def precision_recall_auc_loss(
     logits: Tensor,
     labels: Tensor,
     state: AreaState,
     *,
-    precision_range: Span = (0.0, 1.0),
-    weights: Number | None = None,
-    surrogate: Surrogate | None = None,
-    rule: DualRule = DEFAULT_RULE,
-    label_priors: Number | None = None,
-    reduction: Reduction = "mean",
+    precision_range: Range = (0.0, 1.0),
+    **options: Unpack[LossOptions],
 ) -> tuple[Tensor, AreaState]:
     r"""Maximise the area under the precision-recall curve over a range of precisions.
 
     .. math:: \min \frac{1}{K} \sum_k FN_k \quad\text{s.t.}\quad
         a_k\,FP_k + (1 - a_k)(FN_k - P) \le 0 \quad\text{for each anchor } a_k
 
-    A Riemann sum of :func:`gobj.recall_at_precision_loss` over anchors on precision: a perfect
-    scorer has loss 0. Its cost hardly grows with the number of anchors.
+    The mean of :func:`gobj.recall_at_precision_loss` over anchors on precision: a perfect scorer
+    has loss 0.
+
+    Args:
+        logits: Scores of the examples, shape ``[n, *labels]``; any floating dtype, computed in
+            float32 or wider.
+        labels: 1 for a positive, 0 for a negative, or the share of a positive in between (boolean,
+            integer or float), shape of the logits. Another value makes the loss NaN.
+        state: What came back from the batch before; ``gobj.init_state(anchors=8)`` makes the first.
+        precision_range: Precisions that the anchors lie between, two numbers in [0, 1].
+        weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default. They count
+            in cost and constraint alike, and only their ratios matter. An example with weight 0,
+            such as a missing label, is as if absent, even where it is NaN.
+        surrogate: Upper bound of the indicator of an error; by default the rule's own.
+        rule: How multiplier and threshold follow the batches: the rule that ``state`` was made
+            for, or :class:`gobj.FrozenDual`.
+        label_priors: Share of positives in the constant term, in [0, 1], broadcasts to
+            ``[*labels]``; by default the batch's own.
+        ignore_index: Label that marks an example as absent; None for no such label.
+        reduction: ``"mean"`` over labels of the weighted average over examples, ``"none"`` for a
+            loss per example with that mean and the logits' shape, ``"sum"`` for the sum of those.
+
+    Returns:
+        The loss, which differentiates with respect to the logits alone, and the state for the next
+        batch, detached. At anchor ``k`` an example is called positive where
+        ``logit > state.threshold[..., k]``. A batch that is empty, has no weight or is not finite
+        leaves the state as it was.
+
+    Raises:
+        ValueError: If a shape, a dtype, the state or a range is not as above.
+
+    Example:
+        >>> import gobj, torch
+        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
+        >>> loss, state = gobj.precision_recall_auc_loss(logits, labels, gobj.init_state(anchors=8))
+        >>> loss.isfinite(), state.threshold.shape
+        (tensor(True), torch.Size([8]))
+
+    References:
+        Eban et al., `Scalable Learning of Non-Decomposable Objectives
+        <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    batch, span = (logits, labels, weights, label_priors), ("precision_range", precision_range)
-    name = "precision_recall_auc_loss"
-    return area_loss(name, recall_at_precisions, span, batch, state, surrogate, rule, reduction)
+    problem = precision_recall_auc(precision_range=precision_range)
+    return constrained_loss(problem, logits, labels, state, **options)
 
 
-class PrecisionRecallAUCLoss(AreaLoss):
-    """Module of :func:`gobj.precision_recall_auc_loss`; arguments as :class:`gobj.nn.AreaLoss`."""
+class PrecisionRecallAUCLoss(StatefulLoss):
+    """Maximise the area under the precision-recall curve over a range of precisions.
+
+    The module of :func:`gobj.precision_recall_auc_loss`. :class:`gobj.nn.StatefulLoss` says
+    which shapes it takes, what it keeps and when that moves.
+
+    Args:
+        num_labels: Number of labels, each with its own multipliers and thresholds.
+        num_anchors: Number of anchors, or a tensor of their places in (0, 1), as in
+            :func:`gobj.init_state`.
+        precision_range: Precisions that the anchors lie between, two numbers in [0, 1].
+        loss_type: ``"cross_entropy"`` or ``"hinge"``: short for ``surrogate``.
+        surrogate: Upper bound of the indicator of an error; by default the rule's own, and cross
+            entropy in the classical mode.
+        rule: How multipliers and thresholds follow the batches.
+        dual_rate_factor: Scale of the reversed gradient of the multipliers, at or above 0, for the
+            classical mode, in which an optimiser moves them; see :class:`gobj.OptimizerAscent`.
+        ignore_index: Label that marks an example as absent; None for no such label.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Example:
+        >>> import gobj, torch
+        >>> criterion = gobj.nn.PrecisionRecallAUCLoss(num_anchors=4)
+        >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1.0, 0.0, 0.0])
+        >>> criterion(logits, labels).isfinite(), criterion.threshold.shape
+        (tensor(True), torch.Size([1, 4]))
+    """
 
     def __init__(
         self,
         num_labels: int = 1,
         num_anchors: int | Tensor = 8,
-        precision_range: Span = (0.0, 1.0),
-        **options: Unpack[Options],
+        precision_range: Range = (0.0, 1.0),
+        **options: Unpack[ModuleOptions],
     ) -> None:
-        """Make the state."""
-        span = ("precision_range", precision_range)
-        super().__init__(recall_at_precisions, span, num_labels, num_anchors, **options)
+        check_range("precision_range", precision_range)
+        super().__init__(
+            precision_recall_auc_loss,
+            num_labels,
+            {"precision_range": precision_range},
+            anchors=num_anchors,
+            **options,
+        )

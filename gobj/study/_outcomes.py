@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gobj._checks import require
+from gobj.study.refusal import require
 
 POSITIVE_WORDS = ("1", "true", "yes", "y", "t", "positive")
 FEWEST_ROWS = 20  # of each class, so that every part of a split has some
@@ -20,16 +20,16 @@ def positive_value(column: "pd.Series[Any]", asked: str | None) -> str:
     """Return the value that counts as positive, in text."""
     missing = int(column.isna().sum())
     got = f"{missing} of {len(column)} missing in {column.name!r}"
-    require(missing == 0, "gobj", "--label", "name a column without missing values", got)
+    require(missing == 0, "--label", "name a column without missing values", got)
     counts = texts(column).value_counts()
     shown = ", ".join(map(str, counts.index[:5])) + (", ..." if len(counts) > 5 else "")
     got = f"{len(counts)} ({shown}) in {column.name!r}"
-    require(len(counts) > 1, "gobj", "--label", "name a column with two values", got)
+    require(len(counts) > 1, "--label", "name a column with two values", got)
     if asked is not None:
-        require(asked in counts, "gobj", "--positive", f"be a value of the label ({shown})", asked)
+        require(asked in counts, "--positive", f"be a value of the label ({shown})", asked)
         return asked
     requirement = "name a column with two values, or --positive the one to find"
-    require(len(counts) == 2, "gobj", "--label", requirement, got)
+    require(len(counts) == 2, "--label", requirement, got)
     words = [str(value) for value in counts.index if str(value).lower() in POSITIVE_WORDS]
     return words[0] if len(words) == 1 else str(counts.index[-1])
 
@@ -40,4 +40,4 @@ def check_class_sizes(labels: np.ndarray[Any, Any]) -> None:
     fine = min(positives, rows - positives) >= FEWEST_ROWS
     requirement = f"have {FEWEST_ROWS} rows or more of each class"
     got = f"{positives} positive and {rows - positives} negative rows"
-    require(fine, "gobj", "DATA", requirement, got)
+    require(fine, "DATA", requirement, got)

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from gobj._checks import require
 from gobj.study.comparison import METHODS, Outcome, compare
 from gobj.study.findings import find
 from gobj.study.folder import FILES, check_folder, replaced
 from gobj.study.goals import Goal, make_goal
 from gobj.study.pictures import draw
+from gobj.study.refusal import require
 from gobj.study.report import describe, summarise, to_json
 from gobj.study.splits import split
 from gobj.study.tables import Table, default_table, prepare, read_table
@@ -32,14 +32,14 @@ def read_question(options: Namespace) -> Question:
         ValueError: If an option, the folder for the report, or the table is not as it must be.
     """
     goal = make_goal(options.objective, options.target)
-    require(options.seeds >= 2, "gobj", "--seeds", "be 2 or more, for intervals", options.seeds)
-    require(options.steps >= 1, "gobj", "--steps", "be 1 or more", options.steps)
+    require(options.seeds >= 2, "--seeds", "be 2 or more, for intervals", options.seeds)
+    require(options.steps >= 1, "--steps", "be 1 or more", options.steps)
     check_folder(options.out)
     if options.data is None:
         name, frame, label = "mlc_churn", default_table(), options.label or "churn"
     else:
         name, frame, label = str(options.data), read_table(options.data), options.label
-        require(label is not None, "gobj", "--label", "name the column to predict", "none")
+        require(label is not None, "--label", "name the column to predict", "none")
     table = prepare(frame, label, positive=options.positive, weights=options.weights)
     return Question(goal, name, table)
 

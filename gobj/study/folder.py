@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gobj._checks import require
+from gobj.study.refusal import require
 
 FILES = ("report.json", "report.png")
 
@@ -17,11 +17,11 @@ def check_folder(folder: Path) -> None:
         ValueError: If it is anything else.
     """
     got = repr(str(folder))
-    require(folder.parent.is_dir(), "gobj", "--out", "lie in a folder that exists", got)
+    require(folder.parent.is_dir(), "--out", "lie in a folder that exists", got)
     fine = not folder.exists() or folder.is_dir()
-    require(fine, "gobj", "--out", "be a folder, not a file", got)
+    require(fine, "--out", "be a folder, not a file", got)
     mine = not folder.exists() or {path.name for path in folder.iterdir()} <= set(FILES)
-    require(mine, "gobj", "--out", "be new, empty or an earlier report", got)
+    require(mine, "--out", "be new, empty or an earlier report", got)
 
 
 @contextmanager

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 import gobj
-from gobj._checks import check_number, require
+from gobj._checks import check_number
 from gobj.metrics._curve import Curve
 from gobj.metrics._operating import LOW_IS_GOOD, OBJECTIVES, Objective, operating_point, rates
+from gobj.study.refusal import require
 
 ACRONYMS = ("fpr", "npv", "tpr")
 FEWEST_HITS = 5  # examples on the right side, below which a ratio is met by luck
@@ -89,8 +90,8 @@ def make_goal(name: str, target: float | None = None) -> Goal:
         ValueError: If there is no such objective or the target is outside (0, 1).
     """
     known = {objective.name: objective for objective in OBJECTIVES}
-    require(name in known, "gobj", "--objective", f"be one of {', '.join(known)}", repr(name))
+    require(name in known, "--objective", f"be one of {', '.join(known)}", repr(name))
     if target is None:
         target = 0.1 if known[name].held in LOW_IS_GOOD else 0.9
-    check_number("gobj", "--target", target, low=0, high=1)
+    check_number("--target", target, low=0, high=1, function="gobj")
     return Goal(known[name], target)

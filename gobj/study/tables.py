@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gobj._checks import require
 from gobj.study._outcomes import check_class_sizes, positive_value, texts
+from gobj.study.refusal import require
 
 MOST_ROWS = 200_000  # so that ten splits of a wide table fit into memory
 LARGEST = 1e100  # so that squares stay finite
@@ -40,7 +40,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         ValueError: If there is no such file or it cannot be read.
     """
-    require(path.is_file(), "gobj", "DATA", "be a CSV or Parquet file", repr(str(path)))
+    require(path.is_file(), "DATA", "be a CSV or Parquet file", repr(str(path)))
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path)
@@ -85,9 +85,9 @@ def prepare(
             weight is negative or missing, a class has fewer than 20 rows, or no feature is left.
     """
     known = f"name a column ({shorten(', '.join(map(str, frame.columns)), 200)})"
-    require(label in frame, "gobj", "--label", known, repr(label))
-    require(weights is None or weights in frame, "gobj", "--weights", known, repr(weights))
-    require(weights != label, "gobj", "--weights", "differ from the label", repr(weights))
+    require(label in frame, "--label", known, repr(label))
+    require(weights is None or weights in frame, "--weights", known, repr(weights))
+    require(weights != label, "--weights", "differ from the label", repr(weights))
     frame = frame.sample(MOST_ROWS, random_state=0) if len(frame) > MOST_ROWS else frame
     masses = None if weights is None else _weights(frame[weights])
     if masses is not None:
@@ -97,7 +97,7 @@ def prepare(
     check_class_sizes(labels)
     used = [label] if weights is None else [label, weights]
     columns, left_out = _features(frame.drop(columns=used), most_values)
-    require(bool(columns), "gobj", "DATA", "have a column to learn from", left_out)
+    require(bool(columns), "DATA", "have a column to learn from", left_out)
     return Table(
         torch.from_numpy(np.concatenate(columns, axis=1)),
         torch.from_numpy(labels.astype(np.float32)),
@@ -113,8 +113,8 @@ def _weights(column: "pd.Series[Any]") -> np.ndarray[Any, Any]:
     fine = np.isfinite(values) & (values >= 0)
     requirement = "name a column of finite numbers at or above 0"
     got = f"{(~fine).sum()} other values in {column.name!r}"
-    require(bool(fine.all()), "gobj", "--weights", requirement, got)
-    require(bool(values.sum() > 0), "gobj", "--weights", "not be 0 everywhere", repr(column.name))
+    require(bool(fine.all()), "--weights", requirement, got)
+    require(bool(values.sum() > 0), "--weights", "not be 0 everywhere", repr(column.name))
     return values
 
 

@@ -1,7 +1,6 @@
 """Every module against the function of the same name, and as a part of a training program."""
 
 import copy
-import functools
 import inspect
 import pickle
 from pathlib import Path
@@ -495,11 +494,16 @@ def test_a_module_shows_its_target_and_labels(case: Case) -> None:
 
 
 def test_a_module_takes_a_problem_of_ones_own() -> None:
-    problem = functools.partial(gobj.recall_at_precision)
-    criterion = gobj.nn.DualLoss(problem, ("target_precision", 0.9))
+    criterion = gobj.nn.ConstrainedLoss(gobj.recall_at_precision(0.9))
+    area = gobj.nn.ConstrainedLoss(gobj.roc_auc(), num_anchors=4)
     logits, labels = torch.tensor([1.0, 2.0, -1.0]), torch.tensor([0, 1, 1])
-    plain = gobj.nn.RecallAtPrecisionLoss(0.9)
-    torch.testing.assert_close(criterion(logits, labels), plain(logits, labels))
+    for ours, named in (
+        (criterion, gobj.nn.RecallAtPrecisionLoss(0.9)),
+        (area, gobj.nn.ROCAUCLoss(num_anchors=4)),
+    ):
+        for _ in range(3):
+            torch.testing.assert_close(ours(logits, labels), named(logits, labels))
+        assert_same_state(ours.state, named.state)
 
 
 @each_constrained

@@ -1,7 +1,9 @@
 """Every public loss on the batches that real data brings: empty, one-sided, weighted, broken."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -228,7 +230,7 @@ def test_one_missing_label_is_ignored_for_that_label_alone(case: Case) -> None:
         alone = changed(state, lambda leaf, label=label: leaf[label])
         _, expected = case(logits[kept, label], labels[kept, label], alone)
         got = [leaf[label] for leaf in leaves(after)]
-        bounds = {"rtol": 1e-10 * case.rounding, "atol": 1e-12 * case.rounding}
+        bounds = {"rtol": 1e-10, "atol": 1e-12}
         torch.testing.assert_close(got, leaves(expected), **bounds)
 
 
@@ -243,7 +245,7 @@ def test_a_whole_weight_is_a_repetition(case: Case, data: st.DataObject, warm: b
     times = batch.weights.long()
     repeated = (tensor.repeat_interleave(times, 0) for tensor in batch[:2])
     weighted_outcome = case(batch.logits, batch.labels, state, weights=batch.weights)
-    close(weighted_outcome, case(*repeated, state), 1e-9 * case.rounding)
+    close(weighted_outcome, case(*repeated, state), 1e-9)
 
 
 @each_weighted
@@ -256,7 +258,7 @@ def test_only_the_ratios_of_weights_matter(
     state = warmed(case, shape) if warm else case.start(shape)
     scaled = case(batch.logits, batch.labels, state, weights=batch.weights * factor)
     plain = case(batch.logits, batch.labels, state, weights=batch.weights)
-    close(scaled, plain, 1e-9 * case.rounding)
+    close(scaled, plain, 1e-9)
 
 
 @each_stateful
@@ -269,7 +271,7 @@ def test_weights_keep_their_meaning_over_many_batches(case: Case) -> None:
         _, scaled = case(logits, labels, scaled, weights=times * 0.37)
         twice = (tensor.repeat_interleave(times, 0) for tensor in (logits, labels))
         _, repeated = case(*twice, repeated)
-    bounds = {"rtol": 1e-9 * case.rounding, "atol": 1e-9 * case.rounding}
+    bounds = {"rtol": 1e-9, "atol": 1e-9}
     torch.testing.assert_close(leaves(scaled), leaves(plain), **bounds)
     torch.testing.assert_close(leaves(repeated), leaves(plain), **bounds)
 
@@ -309,33 +311,10 @@ def test_double_precision_scores_are_computed_in_double_precision(case: Case) ->
     loss, after = case(logits, labels, state)
     wide, _ = case(logits, labels, changed(state, torch.Tensor.double))
     assert loss.dtype == torch.float64
-    torch.testing.assert_close(loss, wide, rtol=1e-12, atol=1e-12)
+    updated = case.takes("state") and case.rule.order == "update_first"
+    rounding = 1e-6 if updated else 1e-12  # of the state that it is taken at
+    torch.testing.assert_close(loss, wide, rtol=rounding, atol=rounding)
     assert all(leaf.dtype == torch.float32 for leaf in leaves(after))
-
-
-@each_case
-@pytest.mark.parametrize(
-    "dtype", [torch.bool, torch.uint8, torch.int32, torch.int64, torch.float16], ids=str
-)
-def test_labels_of_any_dtype_mean_the_same(case: Case, dtype: torch.dtype) -> None:
-    logits, labels, _ = sample(case)
-    if case.spec.inputs != "binary":
-        labels, dtype = labels % 2, torch.int32
-    state = case.start((3,))
-    loss, after = case(logits, labels.to(dtype), state)
-    expected = case(logits, labels, state)
-    torch.testing.assert_close(loss, expected[0], rtol=0, atol=0)
-    assert_same_state(after, expected[1])
-
-
-@each_constrained
-def test_labels_above_zero_are_positive(case: Case) -> None:
-    logits, labels, _ = sample(case)
-    for state in (case.start((3,)), warmed(case, (3,))):
-        soft = case(logits, labels * 0.3, state)
-        hard = case(logits, labels, state)
-        close(soft, hard, 0.0)
-        close(case(logits, labels * 2 - 1, state), hard, 0.0)
 
 
 @each_weighted
@@ -461,3 +440,122 @@ def test_no_value_is_read_back_from_the_device(case: Case) -> None:
         loss, state = case(logits, labels, state, **weighted(case, weights))
     assert loss.shape == ()
     assert gradient(lambda x: case(x, labels, state)[0], logits).shape == logits.shape
+
+
+BINARY = [c for c in each_case.args[1] if c.spec.inputs == "binary"]
+each_binary = pytest.mark.parametrize("case", BINARY, ids=str)
+
+
+@pytest.mark.parametrize(
+    ("case", "reduction"),
+    [
+        pytest.param(case, reduction, id=f"{case}-{reduction}")
+        for case in BINARY
+        for reduction in ("mean", "sum")
+        if case.name != "poly1_focal_loss" and (reduction == "mean" or case.takes("reduction"))
+    ],
+)
+def test_a_soft_label_is_that_share_of_a_positive(case: Case, reduction: str) -> None:
+    # The focal loss is no sum over both classes; it has the published form of its own.
+    options = {"reduction": reduction} if case.takes("reduction") else {}
+    logits, _, weights = sample(case)
+    shares = torch.linspace(0, 1, 60, dtype=torch.float64).reshape(20, 3)
+    weights = weights.unsqueeze(1).expand(20, 3)
+    parts = torch.cat([torch.ones(20, 3), torch.zeros(20, 3)]).double()
+    split = torch.cat([weights * shares, weights * (1 - shares)])
+    for state in (case.start((3,)), warmed(case, (3,))):
+        soft = case(logits, shares, state, weights=weights, **options)
+        hard = case(logits.repeat(2, 1), parts, state, weights=split, **options)
+        if reduction == "sum":  # which grows with the number of examples
+            hard = hard[0] / 2, hard[1]
+        close(soft, hard)
+
+
+@each_case
+def test_a_hard_label_may_come_in_any_dtype(case: Case) -> None:
+    unsigned = [torch.uint8, torch.uint16, torch.uint32, torch.uint64]
+    dtypes = [torch.int8, torch.int16, torch.int32, torch.int64, *unsigned]
+    if case.spec.inputs == "binary":
+        dtypes += [torch.bool, torch.bfloat16, torch.float16, torch.float32]
+    logits, labels, _ = sample(case)
+    expected = case(logits, labels, case.start((3,)))
+    for dtype in dtypes:
+        close(case(logits, labels.to(dtype), case.start((3,))), expected, 0.0)
+
+
+@each_binary
+@pytest.mark.parametrize("label", [-1.0, -100.0, 1.5, 2.0, 156.0, 255.0, math.nan, math.inf])
+def test_what_is_no_label_is_loud_and_kept_out_of_the_state(case: Case, label: float) -> None:
+    logits, labels, weights = sample(case, 20, ())
+    labels[4] = label
+    state = warmed(case)
+    for more in ({}, {"weights": weights}):
+        loss, after = case(logits, labels, state, **more)
+        assert loss.isnan()
+        assert_same_state(after, state)
+    if label.is_integer():
+        narrow = torch.int64 if label < 0 else torch.uint8
+        assert case(logits, labels.to(narrow), state)[0].isnan()
+    silent = case(logits, labels, state, weights=torch.arange(20) != 4)[0]
+    assert silent.isfinite()
+
+
+@pytest.mark.parametrize("case", [c for c in each_case.args[1] if not c.takes("state")], ids=str)
+def test_a_class_that_is_none_is_loud(case: Case) -> None:
+    if case.spec.inputs == "embeddings":
+        return  # any number is a class
+    logits, labels, _ = sample(case)
+    for wrong in (-1, 3, 255):
+        spoiled = labels.clone()
+        spoiled[0] = wrong
+        assert case(logits, spoiled, ())[0].isnan()
+
+
+@each_weighted
+@pytest.mark.parametrize("weight", [-1.0, -1e-30, math.nan])
+def test_a_weight_below_zero_is_loud_and_kept_out_of_the_state(case: Case, weight: float) -> None:
+    logits, labels, weights = sample(case, 20, (3,) if case.spec.inputs != "binary" else ())
+    weights[4] = weight
+    state = warmed(case, tuple(labels.shape[1:])) if case.takes("state") else ()
+    loss, after = case(logits, labels, state, weights=weights)
+    assert loss.isnan()
+    assert_same_state(after, state)
+
+
+@pytest.mark.parametrize("case", [c for c in each_case.args[1] if c.takes("ignore_index")], ids=str)
+@pytest.mark.parametrize("index", [-100, 255])
+@pytest.mark.parametrize("weighted_too", [False, True])
+def test_what_is_to_be_ignored_is_as_if_absent(case: Case, index: int, weighted_too: bool) -> None:
+    logits, labels, weights = sample(case)
+    kept = [i for i in range(20) if i not in (3, 11)]
+    marked, broken = labels.clone(), logits.clone()
+    marked[3] = marked[11] = index
+    broken[3] = math.nan
+    broken[11] = math.inf
+    state = warmed(case, (3,)) if case.takes("state") else ()
+
+    def run(rows: list[int], logits: Tensor, labels: Tensor, **options: Any) -> tuple[Any, ...]:
+        leaf = logits[rows].clone().requires_grad_()
+        given = {"weights": weights[rows]} if weighted_too else {}
+        loss, after = case(leaf, labels[rows], state, **given, **options)
+        loss.backward()
+        return loss.detach(), leaf.grad, after
+
+    loss, slope, after = run(list(range(20)), broken, marked, ignore_index=index)
+    less = run(kept, logits, labels)
+    close((loss, (slope[kept], after)), (less[0], less[1:]))
+    assert not slope[[3, 11]].any()
+    wide = marked.to(torch.int64 if index < 0 else torch.uint8)
+    assert run(list(range(20)), broken, wide, ignore_index=index)[0] == loss
+
+
+@each_binary
+def test_numbers_may_be_those_of_numpy(case: Case) -> None:
+    logits, labels, _ = sample(case)
+    state = case.start((3,))
+    options = {"weights": (2.0, np.float32(2.0))}
+    if case.spec.goal:
+        name, value = case.target
+        options[name] = (float(np.float32(value)), np.float32(value))
+    plain = case(logits, labels, state, **{k: v[0] for k, v in options.items()})
+    close(case(logits, labels, state, **{k: v[1] for k, v in options.items()}), plain, 0.0)

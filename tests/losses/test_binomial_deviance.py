@@ -37,10 +37,9 @@ def looped(
 ) -> float:
     """Mean cost over the positive pairs plus mean cost over the negative ones."""
     kinds: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    units = [[value / (math.hypot(*row) or 1.0) for value in row] for row in rows]
     for i, j in itertools.permutations(range(len(rows)), 2):
-        sizes = math.hypot(*rows[i]) * math.hypot(*rows[j])
-        product = sum(a * b for a, b in zip(rows[i], rows[j], strict=True))
-        cosine = product / sizes if sizes else 0.0
+        cosine = sum(a * b for a, b in zip(units[i], units[j], strict=True))
         same = labels[i] == labels[j]
         mask = 1.0 if same else -negative_cost
         cost = math.log1p(math.exp(-2.0 * (cosine - 0.5) * mask))

@@ -1,6 +1,5 @@
 """Losses from confusion metrics: published numbers, textbook formulas, absent classes."""
 
-import inspect
 import json
 import math
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from torch.func import grad, vmap
 
 from gobj.losses import confusion_losses as losses
 from gobj.losses import confusion_metrics as metrics
-from gobj.losses.confusion_metric_loss import confusion_metric_loss
+from gobj.losses.confusion_losses import confusion_metric_loss
 from gobj.losses.soft_confusion import SoftConfusion, soft_confusion
 
 REFERENCE = json.loads(
@@ -341,22 +340,6 @@ def test_the_module_of_a_users_metric_takes_it() -> None:
     module = losses.ConfusionMetricLoss(metric=metrics.specificity)
     _, fp, _, tn = soft_confusion(logits, labels)
     torch.testing.assert_close(module(logits, labels), 1 - tn / (tn + fp))
-
-
-@pytest.mark.parametrize("name", [*NAMES, "confusion_metric"])
-def test_signature_and_docstring_show_every_argument_in_order(name: str) -> None:
-    loss = confusion_metric_loss if name == "confusion_metric" else LOSSES[name]
-    parameters = list(inspect.signature(loss).parameters)
-    section = inspect.getdoc(loss).partition("Args:\n")[2].partition("\n\n")[0]
-    described = [line.split(":")[0].strip() for line in section.split("\n") if line[4] != " "]
-    assert described == parameters
-    assert parameters[:2] == ["logits", "labels"]
-    assert {"average", "smoothing", "amplification", "weights", "class_dim"} < set(parameters)
-    assert [
-        title
-        for title in ("Returns:", "Raises:", "Example:", "References:")
-        if f"\n{title}\n" not in inspect.getdoc(loss)
-    ] == []
 
 
 def test_a_metric_in_words_is_refused() -> None:

@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.func import grad, jacfwd, jacrev, vmap
 
 import gobj
-from gobj import _blocks
-from gobj.losses._kernel_grid import MANY_SCORES, Kernel
-from gobj.losses._kernel_sums import kernel_potentials, kernel_totals
+from gobj.losses import _pair_sums
 from gobj.losses.pairwise_auc import PairwiseROCAUCLoss, pairwise_roc_auc_loss
 from tests.losses.published import check, check_gradient, each_published, optional, tensor
 from tests.oracles import Cost, bits, box_cox, ramp, squared_ramp, twice_sigmoid
@@ -34,6 +32,13 @@ each_smooth = pytest.mark.parametrize("name", SMOOTH)
 
 def loss_of(name: str, *inputs: Tensor, **options: Any) -> Tensor:
     return pairwise_roc_auc_loss(*inputs, surrogate=COSTS[name][0], **options)
+
+
+@pytest.fixture(params=[0, _pair_sums.FEW], ids=["on a grid", "pair by pair"])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Sum few examples in both ways."""
+    monkeypatch.setattr(_pair_sums, "FEW", request.param)
+    return request.param
 
 
 def batch(n: int = 9, *labels: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,19 +208,6 @@ def test_gradients_map_over_batches_that_share_labels(name: str) -> None:
     torch.testing.assert_close(vmap(slope)(scores), torch.stack([slope(row) for row in scores]))
 
 
-@pytest.mark.parametrize("dim", [0, 1, 2, -1])
-def test_sums_over_pairs_map_over_any_dimension(dim: int) -> None:
-    _, labels, weights = batch(9, 2)
-    many = torch.randn(9, 2, 4, dtype=torch.float64)
-    kernel = Kernel(gobj.cross_entropy)
-    for sums in (kernel_totals, kernel_potentials):
-        got = vmap(sums, in_dims=(dim, None, None, None))(
-            many.movedim(2, dim), weights, labels, kernel
-        )
-        looped = [sums(one, weights, labels, kernel) for one in many.unbind(2)]
-        torch.testing.assert_close(got, torch.stack(looped))
-
-
 @each_cost
 def test_one_graph_serves_every_batch(name: str) -> None:
     torch.compiler.reset()
@@ -285,25 +277,11 @@ def test_scores_of_any_spread_give_the_value_and_slopes_of_the_matrix(
     torch.testing.assert_close(each.double().mean(), value, rtol=of_value, atol=0)
 
 
-@each_smooth
-def test_blocks_of_examples_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores, labels, weights = batch(301, 2)
-
-    def terms() -> tuple[Tensor, Tensor]:
-        leaf = scores.clone().requires_grad_()
-        loss = loss_of(name, leaf, labels, weights=weights)
-        return loss.detach(), torch.autograd.grad(loss, leaf)[0]
-
-    whole = terms()
-    monkeypatch.setattr(_blocks, "BLOCK", 64)
-    torch.testing.assert_close(terms(), whole, rtol=1e-14, atol=1e-16)
-
-
 @each_cost
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_repeating_a_batch_until_it_is_large_changes_nothing(name: str, dtype: torch.dtype) -> None:
     scores, labels, _ = batch(200)
-    times = MANY_SCORES // 200 + 1
+    times = 50
     leaf = scores.to(dtype).repeat(times).requires_grad_()
     value = loss_of(name, leaf, labels.repeat(times))
     slopes = torch.autograd.grad(value, leaf)[0].view(times, 200).double().sum(0)

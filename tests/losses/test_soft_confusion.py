@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import grad, hessian, jacrev, vmap
 
-from gobj import _blocks
 from gobj.losses.soft_confusion import annealed_amplification, soft_confusion
 from tests.oracles import count
 
@@ -440,27 +439,6 @@ def test_an_empty_batch_counts_nothing() -> None:
         torch.testing.assert_close(torch.stack(counts), torch.zeros(4, *shape[1:]))
     counts = soft_confusion(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), class_dim=1)
     torch.testing.assert_close(torch.stack(counts), torch.zeros(4, 3))
-
-
-@each_step
-@pytest.mark.parametrize("class_dim", [None, 1, 0])
-@pytest.mark.parametrize("weighted", ["not", "together", "each"])
-def test_blocks_of_examples_add_up(
-    step: dict[str, Any], class_dim: int | None, weighted: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logits, labels = torch.randn(23, 3, dtype=torch.float64), torch.rand(23, 3) < 0.4
-    each = torch.rand(3 if class_dim == 0 else 23, dtype=torch.float64)
-    weights = {"not": None, "together": 0.7, "each": each}
-    options = {"class_dim": class_dim, "weights": weights[weighted], **step}
-
-    def terms() -> tuple[Tensor, Tensor]:
-        leaf = logits.clone().requires_grad_()
-        counts = torch.stack(soft_confusion(leaf, labels, **options))
-        return counts.detach(), torch.autograd.grad(counts.square().sum(), leaf)[0]
-
-    whole = terms()
-    monkeypatch.setattr(_blocks, "BLOCK", 15)
-    torch.testing.assert_close(terms(), whole)
 
 
 @pytest.mark.parametrize("rare", [1e-12, 1e12])

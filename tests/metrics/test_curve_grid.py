@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from gobj import _blocks
+from gobj import _batch
 from gobj.metrics import ScoreGrid, curve_compute, curve_init, curve_merge, curve_update
 
 SCORES = st.lists(
@@ -179,5 +179,5 @@ def test_blocks_of_examples_add_up(weighted: bool, monkeypatch: pytest.MonkeyPat
         return [*curve_update(curve_init((3,), cells=64), scores, labels, weights=weights)]
 
     whole = counted()
-    monkeypatch.setattr(_blocks, "BLOCK", 21)
+    monkeypatch.setattr(_batch, "BLOCK", 21)
     torch.testing.assert_close(counted(), whole)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from gobj.losses.poly1 import poly1_cross_entropy_loss
 from gobj.losses.poly1_focal import poly1_focal_loss
 from gobj.weight_map import unet_weight_map
-from gobj.weighting import (
+from gobj.weights import (
     class_weights_from_counts,
     weighted_sum_over_heads,
     weights_from_labels,

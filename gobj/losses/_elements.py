@@ -1,11 +1,13 @@
-"""Weights and reductions of the losses without state: one mechanism for all of them."""
+"""Labels, weights and reductions of the losses without state: one mechanism for all of them."""
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, Reduction, check_reduction, require, spread_weights
+from gobj._batch import clean_labels, spread_weights, widen
+from gobj._checks import REDUCTIONS, Number, Reduction, check_choice
 
 MeanOver = Literal["elements", "weights", "class_weights", "all_weights"]
 
@@ -17,24 +19,35 @@ _FACTORS: dict[MeanOver, tuple[bool, bool]] = {
 }
 
 
-def check_reductions(function: str, reduction: str, mean_over: str) -> None:
+def check_reductions(reduction: str, mean_over: str) -> None:
     """Require one of torch's reductions and a known denominator of the mean."""
-    check_reduction(function, reduction)
-    requirement = "be 'elements', 'weights', 'class_weights' or 'all_weights'"
-    require(mean_over in _FACTORS, function, "mean_over", requirement, repr(mean_over))
+    check_choice("reduction", reduction, REDUCTIONS)
+    check_choice("mean_over", mean_over, tuple(_FACTORS))
 
 
-def widen(values: Tensor) -> Tensor:
-    """Return the values in float32 or wider, the precision in which losses are computed."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+def element_weights(weights: Number | None, elements: Tensor) -> Tensor | None:
+    """Spread weights from the left over the elements of a loss; below 0 they become NaN."""
+    return None if weights is None else not_negative(spread_weights(weights, elements))
 
 
-def element_weights(function: str, weights: Number | None, elements: Tensor) -> Tensor | None:
-    """Spread weights from the left over the elements of a loss, in their rank and dtype."""
-    if weights is None:
-        return None
-    spread = spread_weights(function, weights, elements).to(elements.dtype)
-    return spread.reshape(spread.shape + (1,) * (elements.dim() - spread.dim()))
+def not_negative(values: Tensor) -> Tensor:
+    """Replace numbers below 0 by NaN, so that they are loud."""
+    return torch.where(values >= 0, values, math.nan)
+
+
+def clean_elements(
+    logits: Tensor, labels: Tensor, weights: Number | None, ignore_index: int | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return scores, labels and weights of binary elements, zeros where the weight is 0.
+
+    A label outside of [0, 1] and a weight below 0 become NaN.
+    """
+    scores = widen(logits)
+    targets, mass = clean_labels(labels, weights, ignore_index, scores)
+    targets = torch.where((targets >= 0) & (targets <= 1), targets, math.nan)
+    if mass is None:
+        return scores, targets, None
+    return torch.where(mass != 0, scores, 0), targets, not_negative(mass)
 
 
 def drop_weightless(values: Tensor, weights: Tensor | None) -> Tensor:

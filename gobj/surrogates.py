@@ -8,32 +8,55 @@ package rest on, and gives its slope together with its value, so that the two sh
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gobj._attached import attached, evaluation_point
 from gobj._checks import check_number
 
 LN2 = math.log(2)  # nats in a bit
-SATURATED = 80.0  # wrong margin in temperatures that counts at most, so that no sigmoid is 0;
-GENTLE = 0.38  # powers below this are not saturated there, and close to 1 when taken
+IN_BITS = 1 / LN2
+
+
+class Sides(NamedTuple):
+    """A surrogate seen from both sides of a threshold, at a distance above it.
+
+    Attributes:
+        below: Cost ``s(d)``, which bounds the indicator of a call as negative.
+        below_slope: Its derivative in the distance, at or below 0.
+        above: Cost ``s(-d)``, which bounds the indicator of a call as positive.
+        above_slope: Its derivative in the distance, at or above 0.
+    """
+
+    below: Tensor
+    below_slope: Tensor
+    above: Tensor
+    above_slope: Tensor
 
 
 class Surrogate(ABC):
     """Upper bound of ``1[margin <= 0]`` that knows its slope; subclasses are frozen and hashable.
 
-    Calling a surrogate maps margins to costs of the same shape, differentiably to any order.
+    Calling a surrogate maps margins to costs of the same shape, differentiably.
     """
 
     @abstractmethod
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute cost and slope at the margin, each by differentiable operations."""
+        """Return cost and slope at the margin, each by differentiable operations."""
+
+    def sides(self, distance: Tensor) -> Sides:
+        """Return the costs of a call on either side, given the distance above the threshold.
+
+        A surrogate whose two sides share their exponentials overrides this.
+        """
+        below, (above, slope) = self.terms(distance), self.terms(-distance)
+        return Sides(*below, above, -slope)
 
     def __call__(self, margin: Tensor) -> Tensor:
         """Return the cost of each margin."""
-        return attached(margin, self.terms(evaluation_point(margin)), self.terms)
+        return self.terms(margin)[0]
 
 
 @dataclass(frozen=True)
@@ -41,11 +64,18 @@ class CrossEntropy(Surrogate):
     r"""Logistic cost in bits, :math:`\log_2(1 + e^{-m})`, which is 1 at margin 0."""
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute cost and slope."""
-        in_bits = 1 / LN2
-        logarithm = functional.softplus(margin, beta=-1, threshold=50)  # logsigmoid keeps a copy
-        cost = logarithm.mul_(-in_bits)
-        return cost, torch.rsub(torch.sigmoid(margin), -in_bits, alpha=-in_bits)
+        """Return cost and slope."""
+        return functional.logsigmoid(margin) * -IN_BITS, torch.sigmoid(-margin) * -IN_BITS
+
+    def sides(self, distance: Tensor) -> Sides:
+        """Return the costs of a call on either side."""
+        opposite = -distance
+        return Sides(
+            functional.logsigmoid(distance) * -IN_BITS,
+            torch.sigmoid(opposite) * -IN_BITS,
+            functional.logsigmoid(opposite) * -IN_BITS,
+            torch.sigmoid(distance) * IN_BITS,
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +85,7 @@ class Hinge(Surrogate):
     power: int = 1
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute cost and slope."""
+        """Return cost and slope."""
         shortfall = functional.relu(1 - margin)
         if self.power == 1:
             return shortfall, -shortfall.sign()
@@ -69,20 +99,31 @@ class GeneralizedCrossEntropy(Surrogate):
     q: float
     temperature: float
 
+    @property
+    def height(self) -> float:
+        """Upper limit of the cost."""
+        return -1 / math.expm1(-self.q * LN2)
+
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute cost and slope."""
-        scale = -1 / math.expm1(-self.q * LN2)
+        """Return cost and slope."""
         scaled = margin * (1 / self.temperature)
-        if self.q < GENTLE:
-            right, exponent = scaled.sigmoid(), functional.logsigmoid(scaled).mul_(self.q)
-            cost, powered = torch.expm1(exponent) * -scale, exponent.exp()
-        else:  # faster, and off by less than rounding beyond the clamp
-            right = scaled.clamp_min_(-SATURATED).sigmoid_()
-            powered = right.log().mul_(self.q).exp_()
-            cost = torch.rsub(powered, scale, alpha=scale)
-        steepness = scale * self.q / self.temperature
-        slope = torch.rsub(right, -steepness, alpha=-steepness) * powered
-        return cost, slope
+        return self._one_side(functional.logsigmoid(scaled), torch.sigmoid(-scaled), -1)
+
+    def sides(self, distance: Tensor) -> Sides:
+        """Return the costs of a call on either side."""
+        scaled = distance * (1 / self.temperature)
+        log_above = functional.logsigmoid(scaled)
+        log_below = log_above - scaled
+        return Sides(
+            *self._one_side(log_above, log_below.exp(), -1),
+            *self._one_side(log_below, log_above.exp(), 1),
+        )
+
+    def _one_side(self, log_right: Tensor, wrong: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+        """Return cost and slope, given probabilities of the right and of the wrong side."""
+        lacking = torch.expm1(log_right * self.q)  # unlike 1 - p ** q right for every q and margin
+        steepness = sign * self.height * self.q / self.temperature
+        return lacking * -self.height, torch.addcmul(wrong, lacking, wrong) * steepness
 
 
 @dataclass(frozen=True)
@@ -90,7 +131,7 @@ class ZeroOne(Surrogate):
     """The indicator itself: the cost that every other surrogate bounds. Its slope is zero."""
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute cost and slope."""
+        """Return cost and slope."""
         wrong = torch.where(margin.isnan(), margin, (margin <= 0).to(margin.dtype))
         return wrong, torch.zeros_like(margin)
 
@@ -125,8 +166,8 @@ def generalized_cross_entropy(q: float = 0.7, temperature: float = 1.0) -> Surro
         Zhang and Sabuncu, `Generalized Cross Entropy Loss for Training Deep Neural Networks with
         Noisy Labels <https://arxiv.org/abs/1805.07836>`_, NeurIPS 2018.
     """
-    check_number("generalized_cross_entropy", "q", q, low=0, high=math.nextafter(1, 2))
-    check_number("generalized_cross_entropy", "temperature", temperature, low=0)
+    check_number("q", q, low=0, high=math.nextafter(1, 2))
+    check_number("temperature", temperature, low=0)
     return GeneralizedCrossEntropy(q, temperature)
 
 
@@ -150,5 +191,5 @@ def sigmoid(temperature: float = 1.0) -> Surrogate:
     References:
         The bounded end of the family of :func:`generalized_cross_entropy`, at ``q`` = 1.
     """
-    check_number("sigmoid", "temperature", temperature, low=0)
+    check_number("temperature", temperature, low=0)
     return GeneralizedCrossEntropy(1.0, temperature)

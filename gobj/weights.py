@@ -93,13 +93,15 @@ torch.Size([100, 2])
 torch.Size([100, 5])
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from gobj._checks import broadcasts, check_number, kind, require
-from gobj.losses._weighting import nonzero_or_one, weigh, widen
+from gobj._batch import widen
+from gobj._checks import broadcasts, check_number, refuse
+from gobj.losses._elements import nonzero_or_one, weigh
 
 
 def class_weights_from_counts(counts: Tensor, *, power: float = 1.0) -> Tensor:
@@ -127,10 +129,9 @@ def class_weights_from_counts(counts: Tensor, *, power: float = 1.0) -> Tensor:
     References:
         King and Zeng, Logistic Regression in Rare Events Data, Political Analysis 2001.
     """
-    name = "class_weights_from_counts"
-    fine = isinstance(counts, Tensor) and counts.dim() >= 1 and not counts.is_complex()
-    require(fine, name, "counts", "be a real tensor of shape [*outputs, C]", kind(counts))
-    check_number(name, "power", power)
+    if not (isinstance(counts, Tensor) and counts.dim() >= 1 and not counts.is_complex()):
+        refuse("counts", "be a real tensor of shape [*outputs, C]", counts)
+    check_number("power", power)
     counts = counts if counts.is_floating_point() else counts.to(torch.get_default_dtype())
     counts = widen(counts)
     inverse = torch.where(counts > 0, nonzero_or_one(counts).pow(-power), 0)
@@ -150,7 +151,8 @@ def weights_from_labels(
         ignore_index: Label of padding and of what is missing, as is NaN: the weight is 0.
 
     Returns:
-        Weights, shape of the labels, to be multiplied with others or summed over the outputs.
+        Weights, shape of the labels, to be multiplied with others or summed over the outputs; NaN
+        for a label that is no class.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -165,18 +167,19 @@ def weights_from_labels(
     References:
         The lookup behind ``class_weight`` of Keras and scikit-learn, for any number of outputs.
     """
-    name = "weights_from_labels"
-    fine = isinstance(labels, Tensor) and not labels.is_complex()
-    require(fine, name, "labels", "be a real tensor", kind(labels))
+    if not isinstance(labels, Tensor) or labels.is_complex():
+        refuse("labels", "be a real tensor", labels)
     fine = isinstance(class_weights, Tensor) and class_weights.dim() >= 1
-    fine = fine and broadcasts(class_weights.shape[:-1], labels.shape)
-    requirement = f"have shape [C] or end in it for labels of shape {list(labels.shape)}"
-    require(fine, name, "class_weights", requirement, kind(class_weights))
+    if not (fine and broadcasts(class_weights.shape[:-1], labels.shape)):
+        shape = list(labels.shape)
+        refuse("class_weights", f"have shape [C] or end in it for labels {shape}", class_weights)
     labels = labels if labels.is_floating_point() else labels.long()
+    classes = class_weights.shape[-1]
     missing = (labels == ignore_index) | labels.isnan()
-    index = torch.where(missing, 0, labels).long().unsqueeze(-1)
-    table = class_weights.expand(*labels.shape, class_weights.shape[-1])
-    return torch.where(missing, 0, table.gather(-1, index).squeeze(-1))
+    named = (labels >= 0) & (labels < classes)
+    index = torch.where(named, labels, 0).long().unsqueeze(-1)
+    found = class_weights.expand(*labels.shape, classes).gather(-1, index).squeeze(-1)
+    return torch.where(missing, 0, torch.where(named, found, math.nan))
 
 
 def weighted_sum_over_heads(
@@ -203,13 +206,12 @@ def weighted_sum_over_heads(
     References:
         Caruana, Multitask Learning, Machine Learning 1997.
     """
-    name = "weighted_sum_over_heads"
-    require(len(losses) > 0, name, "losses", "have at least one head", len(losses))
+    if not len(losses):
+        refuse("losses", "have at least one head", losses)
     heads = widen(torch.stack(tuple(losses)))
     if weights is None:
         return heads.sum(0)
-    require(
-        len(weights) == len(losses), name, "weights", f"have {len(losses)} entries", len(weights)
-    )
+    if len(weights) != len(losses):
+        refuse("weights", f"have {len(losses)} entries", weights)
     spread = torch.as_tensor(weights, dtype=heads.dtype, device=heads.device)
     return weigh(heads, spread.reshape(-1, *(1,) * (heads.dim() - 1))).sum(0)

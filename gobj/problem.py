@@ -1,0 +1,80 @@
+"""Objectives as pairs of linear forms of joint rates."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gobj._checks import Number
+
+
+class LinearForm(NamedTuple):
+    """Linear form of joint rates and class shares, with coefficients at or above zero on events.
+
+    An event that a form rewards is written as the complement that it costs: a reward for false
+    negatives is a cost on true positives and a change of the coefficient of ``positives``. So each
+    event has one upper bound, and the bound of the form is the form of the bounds.
+
+    Attributes:
+        false_negative: Coefficient of the share of missed positives.
+        false_positive: Coefficient of the share of false alarms.
+        true_positive: Coefficient of the share of positives that are found.
+        true_negative: Coefficient of the share of negatives that are left alone.
+        positives: Coefficient of the share of positives, which no threshold changes.
+        negatives: Coefficient of the share of negatives.
+    """
+
+    false_negative: Number = 0.0
+    false_positive: Number = 0.0
+    true_positive: Number = 0.0
+    true_negative: Number = 0.0
+    positives: Number = 0.0
+    negatives: Number = 0.0
+
+    def constant(self, prior: Tensor) -> Tensor:
+        """Return the part of the form that no threshold can change."""
+        if absent(self.negatives):
+            return self.positives * prior
+        return self.negatives + (self.positives - self.negatives) * prior
+
+
+class Problem(NamedTuple):
+    """Minimise ``cost`` subject to ``constraint <= 0``.
+
+    Attributes:
+        cost: What is minimised.
+        constraint: What has to stay at or below 0.
+        rises: Whether a higher threshold repairs the constraint. None finds out: one that is met
+            where no example is called positive, whatever the data, is repaired upwards.
+    """
+
+    cost: LinearForm
+    constraint: LinearForm
+    rises: bool | None = None
+
+    def lagrangian(self, multiplier: Tensor) -> LinearForm:
+        """Return ``cost + multiplier * constraint``; a coefficient absent from both stays 0."""
+        return LinearForm(
+            *(
+                cost if absent(constraint) else cost + multiplier * constraint
+                for cost, constraint in zip(self.cost, self.constraint, strict=True)
+            )
+        )
+
+    def direction(self) -> Number:
+        """Return +1 where a higher threshold repairs the constraint, -1 where a lower one does."""
+        if self.rises is not None:
+            return 1.0 if self.rises else -1.0
+        form = self.constraint
+        # what the constraint reads where nothing is called positive, for each class alone
+        rises = (form.false_negative + form.positives <= 0) & (
+            form.true_negative + form.negatives <= 0
+        )
+        if isinstance(rises, Tensor):
+            return torch.where(rises, 1, -1)  # whole numbers take the dtype of what they multiply
+        return 1.0 if rises else -1.0
+
+
+def absent(coefficient: Number) -> bool:
+    """Tell whether a coefficient is the number 0, so that its event need not be looked at."""
+    return not isinstance(coefficient, Tensor) and coefficient == 0

@@ -1,0 +1,165 @@
+"""The three steps: parts of a batch have the loss, the gradient and the next state of the whole."""
+
+import functools
+import itertools
+import operator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import gobj
+from tests.cases import (
+    Case,
+    assert_same_state,
+    each_stateful,
+    gradient,
+    leaves,
+    sample,
+    warmed,
+)
+
+CUTS = {"uneven": [0, 3, 20], "with empty ones": [0, 0, 7, 7, 8, 20], "whole": [0, 20]}
+each_cut = pytest.mark.parametrize("cuts", CUTS.values(), ids=CUTS)
+
+
+def run_in_parts(
+    case: Case, batch: list[Tensor], state: Any, cuts: list[int], **options: Any
+) -> tuple[Tensor, Any]:
+    """Observe all parts, update once, and add up what the parts weigh."""
+    problem, rule = case.any_problem, case.rule
+    parts = [[x[a:b] for x in batch] for a, b in itertools.pairwise(cuts)]
+
+    def step(function: Any, part: list[Tensor], at: Any, **more: Any) -> Any:
+        logits, labels, weights = part
+        return function(problem, logits, labels, at, weights=weights, rule=rule, **options, **more)
+
+    sums = functools.reduce(operator.add, [step(gobj.observe, part, state) for part in parts])
+    after = gobj.update(problem, state, sums, rule=rule)
+    at = after if rule.order == "update_first" else state
+    losses = [step(gobj.weigh, part, at, total_weight=total(sums, state)) for part in parts]
+    return torch.stack(losses).sum(), after
+
+
+def total(sums: gobj.Sums, state: Any) -> Tensor:
+    """Return the weight of each label, which the anchors of an area share."""
+    return sums.weight[..., 0] if isinstance(state, gobj.AreaState) else sums.weight
+
+
+@each_stateful
+@each_cut
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("priors", [None, 0.3])
+def test_parts_add_up_to_the_whole(
+    case: Case, cuts: list[int], warm: bool, priors: float | None
+) -> None:
+    logits, labels, weights = sample(case)
+    weights = weights.unsqueeze(1) * torch.tensor([1.0, 2.0, 0.5]).double()
+    weights[:3, 1] = 0  # the first part has nothing of one label
+    state = warmed(case, (3,)) if warm else case.start((3,))
+    options = {} if priors is None else {"label_priors": priors}
+    batch = [labels, weights]
+    whole, after = case(logits, labels, state, weights=weights, **options)
+    loss, joined = run_in_parts(case, [logits, *batch], state, cuts, **options)
+    torch.testing.assert_close(loss, whole, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(leaves(joined), leaves(after), rtol=1e-9, atol=1e-12)
+    slope = gradient(lambda x: case(x, labels, state, weights=weights, **options)[0], logits)
+    in_parts = gradient(
+        lambda x: run_in_parts(case, [x, *batch], state, cuts, **options)[0], logits
+    )
+    torch.testing.assert_close(in_parts, slope, rtol=1e-9, atol=1e-12)
+
+
+@each_stateful
+def test_weighing_and_observing_move_nothing(case: Case) -> None:
+    logits, labels, _ = sample(case)
+    state = warmed(case, (3,))
+    before = [leaf.clone() for leaf in leaves(state)]
+    first = gobj.weigh(case.any_problem, logits, labels, state, rule=case.rule)
+    gobj.observe(case.any_problem, logits, labels, state, rule=case.rule)
+    again = gobj.weigh(case.any_problem, logits, labels, state, rule=case.rule)
+    torch.testing.assert_close(leaves(state), before, rtol=0, atol=0)
+    torch.testing.assert_close(again, first, rtol=0, atol=0)
+
+
+@each_stateful
+def test_a_loss_is_its_three_steps_in_the_order_of_its_rule(case: Case) -> None:
+    logits, labels, _ = sample(case)
+    state = warmed(case, (3,))
+    loss, after = gobj.constrained_loss(case.any_problem, logits, labels, state, rule=case.rule)
+    sums = gobj.observe(case.any_problem, logits, labels, state, rule=case.rule)
+    assert_same_state(gobj.update(case.any_problem, state, sums, rule=case.rule), after)
+    at = after if case.rule.order == "update_first" else state
+    weighed = gobj.weigh(case.any_problem, logits, labels, at, rule=case.rule)
+    torch.testing.assert_close(weighed, loss, rtol=1e-12, atol=1e-12)
+    named, named_after = case(logits, labels, state)
+    torch.testing.assert_close(named, loss, rtol=0, atol=0)
+    assert_same_state(named_after, after)
+
+
+@each_stateful
+def test_the_loss_of_an_example_does_not_depend_on_the_others(case: Case) -> None:
+    logits, labels, _ = sample(case)
+    state = warmed(case, (3,))
+
+    def losses(rows: slice) -> Tensor:
+        each = gobj.weigh(
+            case.any_problem, logits[rows], labels[rows], state, rule=case.rule, reduction="none"
+        )
+        return each / len(each)  # of a mean over that many
+
+    torch.testing.assert_close(losses(slice(4, 9)) * 5, losses(slice(None))[4:9] * 20)
+
+
+@each_stateful
+def test_sums_have_the_shape_of_the_points_and_no_gradient(case: Case) -> None:
+    logits, labels, _ = sample(case)
+    state = warmed(case, (3,))
+    leaf = logits.requires_grad_()
+    sums = gobj.observe(case.any_problem, leaf, labels, state, rule=case.rule)
+    assert {x.shape for x in leaves(sums)} == {state.threshold.shape}
+    assert not any(x.requires_grad for x in leaves(sums))
+
+
+@each_stateful
+def test_a_threshold_that_moved_is_that_of_the_next_batch(case: Case) -> None:
+    logits, labels, _ = sample(case)
+    state = warmed(case, (3,))
+    _, after = case(logits, labels, state)
+    torch.testing.assert_close(after.previous_threshold, state.threshold, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("argument", "wrong"),
+    [
+        ("problem", gobj.LinearForm()),
+        ("state", gobj.init_state(anchors=3)),
+        ("state", gobj.init_state(rule=gobj.DualAscent())),
+        ("rule", 0.1),
+        ("surrogate", torch.relu),
+    ],
+    ids=["a form", "a state of an area", "a state of another rule", "a number", "a function"],
+)
+def test_what_does_not_fit_is_refused(argument: str, wrong: Any) -> None:
+    given: dict[str, Any] = {
+        "problem": gobj.tpr_at_fpr(0.1),
+        "logits": torch.zeros(4),
+        "labels": torch.ones(4),
+        "state": gobj.init_state(),
+        argument: wrong,
+    }
+    for function in (gobj.constrained_loss, gobj.weigh, gobj.observe):
+        message = rf"^{function.__name__}: `{argument}` must .+; got .+\.$"
+        with pytest.raises(ValueError, match=message):
+            function(**given)
+
+
+def test_an_area_wants_a_state_with_anchors() -> None:
+    with pytest.raises(ValueError, match=r"^roc_auc_loss: `state` must come from .+anchors"):
+        gobj.roc_auc_loss(torch.zeros(4), torch.ones(4), gobj.init_state())
+
+
+def test_only_sums_update_a_state() -> None:
+    with pytest.raises(ValueError, match=r"^update: `sums` must come from gobj.observe; got .+"):
+        gobj.update(gobj.tpr_at_fpr(0.1), gobj.init_state(), torch.ones(3))

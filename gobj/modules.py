@@ -28,6 +28,7 @@ from gobj.state import state_dict, unflatten
 from gobj.stateless import GobjModule
 from gobj.surrogates import Surrogate, cross_entropy, hinge
 
+ROUNDING = 4e-3  # of an anchor that was saved in half precision
 LOSS_TYPES = {"cross_entropy": cross_entropy, "hinge": hinge}
 
 
@@ -62,12 +63,13 @@ class StatefulLoss(GobjModule):
     ``[n, num_labels, height, width]``, are more examples. The loss is a scalar unless
     ``reduction="none"``.
 
-    **State.** A call moves the state while the module is in training mode and gradients are on, so
-    a validation loop cannot train it. It is kept in float32 or wider, whatever the dtype of the
-    model. A forward pass that is computed again would move it twice: checkpoint the activations of
-    the model and not of the loss, and where a closure evaluates the loss several times a step, as
-    for L-BFGS, switch to ``criterion.eval()`` after the first. In a transform of ``torch.func`` use
-    the function, which returns the state.
+    **State.** A call moves the state while the module is in training mode and gradients are on.
+    Otherwise, as in a validation loop, the loss is that of each example at the state as it is. The
+    state is kept in float32 or wider, whatever the dtype of the model. A forward pass that is
+    computed again would move it twice: checkpoint the activations of the model and not of the loss.
+    Where a closure evaluates the loss several times a step, as for L-BFGS, call the criterion once
+    before the step and evaluate the closure under ``criterion.eval()``. In a transform of
+    ``torch.func`` use the function, which returns the state.
 
     **Classical mode.** With ``dual_rate_factor`` the multipliers and thresholds are parameters,
     which an optimiser of the user's choice moves; see :class:`gobj.OptimizerAscent`. The factor
@@ -139,6 +141,7 @@ class StatefulLoss(GobjModule):
                 self.register_buffer(name, value.detach().clone(), persistent=False)
         self._anchors = anchors.detach().clone() if isinstance(anchors, Tensor) else anchors
         self._register(self._first_state())
+        self._frozen_rule = rule.frozen()
         self.register_load_state_dict_pre_hook(_prepare_to_load)  # type: ignore[no-untyped-call]
         no_examples = self.multiplier.new_zeros(0, num_labels)
         self._call(no_examples, no_examples, self.state)  # checks the settings
@@ -209,7 +212,8 @@ class StatefulLoss(GobjModule):
                 self.multiplier.relu_()
         batch = self._rows(logits), self._rows(labels)
         options: Any = {"weights": weights, "label_priors": label_priors}
-        loss, after = self._call(*batch, self._snapshot(), **options)
+        rule = self.rule if moving else self._frozen_rule
+        loss, after = self._call(*batch, self._snapshot(), rule=rule, **options)
         if moving:
             self._move(after, logits)
         return self._restored(loss, logits) if self.reduction == "none" else loss
@@ -315,7 +319,13 @@ def _prepare_to_load(module: Any, saved: dict[str, Any], prefix: str, *_: Any) -
 
     A dict of :func:`gobj.state_dict` has the same names, and no settings to compare.
     """
-    saved.setdefault(f"{prefix}_extra_state", module.get_extra_state())
+    settings = saved.setdefault(f"{prefix}_extra_state", module.get_extra_state())
+    module.set_extra_state(settings)  # before any tensor is copied
+    own, given = getattr(module._first_state(), "anchors", None), saved.get(f"{prefix}anchors")
+    if own is not None and given is not None:
+        near = own.shape == given.shape and torch.allclose(own, given.to(own), atol=ROUNDING)
+        if not near:
+            refuse("state_dict", f"have the anchors {own.tolist()}", given)
     for name in module._tensors():
         tensor = saved.get(prefix + name)
         if isinstance(tensor, Tensor):

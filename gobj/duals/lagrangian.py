@@ -161,7 +161,7 @@ class FrozenDual(LagrangianRule):
     """
 
     statistics: ClassVar[type[Any]] = tuple
-    moves: ClassVar[bool] = False
+    moves = False
 
     def init(self, like: Tensor) -> NoStatistics:
         """Return nothing to remember."""
@@ -215,7 +215,7 @@ class OptimizerAscent(FrozenDual):
 
     factor: float = 0.1
 
-    moves: ClassVar[bool] = True
+    moves = True
     detached: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
 """What a dual rule is: what a loss charges, and how multiplier and threshold follow the batches."""
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
@@ -32,8 +33,15 @@ class DualRule(ABC):
     surrogate: ClassVar[Surrogate] = cross_entropy
     order: Order = "weigh_first"
     statistics: ClassVar[type[Any]]
-    moves: ClassVar[bool] = True
+    moves: bool = True
     detached: ClassVar[bool] = True
+
+    def frozen(self) -> Self:
+        """Return this rule as one that takes the loss at a state and leaves the state as it is."""
+        rule = copy.copy(self)
+        for name, value in (("order", "weigh_first"), ("moves", False)):
+            object.__setattr__(rule, name, value)  # of a frozen dataclass
+        return rule
 
     @abstractmethod
     def init(self, like: Tensor) -> Any:

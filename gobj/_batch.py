@@ -119,7 +119,7 @@ def spread_priors(label_priors: Number, scores: Tensor) -> Tensor:
     prior = per_label("label_priors", label_priors, scores)
     if not isinstance(prior, Tensor):
         check_number("label_priors", prior, low=0, high=1, closed=True)
-        prior = scores.new_full((), prior)
+        prior = as_tensor(prior, scores)
     return prior.expand_as(scores)
 
 
@@ -139,6 +139,11 @@ def rows_per_block(scores: Tensor, points: int) -> int:
 def widen(values: Tensor) -> Tensor:
     """Return the values in float32 or wider, the precision in which losses are computed."""
     return values.float() if values.dtype.itemsize < 4 else values
+
+
+def as_tensor(number: float, like: Tensor) -> Tensor:
+    """Return a number as a tensor: by addition, so that one compiled graph serves all numbers."""
+    return like.new_zeros(()) + number
 
 
 def without_gradient(values: Tensor) -> Tensor:
@@ -164,7 +169,7 @@ def spread_weights(weights: Number, scores: Tensor) -> Tensor:
     """Return weights that broadcast against the scores from the left, in their rank and dtype."""
     if not isinstance(weights, Tensor):
         check_number("weights", weights, low=0, closed=True)
-        return scores.new_full((1,) * scores.dim(), weights)
+        return as_tensor(weights, scores).reshape((1,) * scores.dim())
     leading = scores.shape[: weights.dim()]
     if weights.is_complex() or not broadcasts(weights.shape, leading):
         shape = list(scores.shape)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from gobj._batch import make_batch
+from gobj._batch import as_tensor, make_batch
 from gobj._checks import Number, broadcasts, refuse
 from gobj.problem import Problem
 from gobj.surrogates import Surrogate, cross_entropy
@@ -72,7 +72,7 @@ def lagrangian(
 
 def _dual(name: str, value: Number, scores: Tensor) -> Tensor:
     """Bring a number or tensor to the labels, the dtype and the device of the scores."""
-    tensor = value if isinstance(value, Tensor) else scores.new_full((), value)
+    tensor = value if isinstance(value, Tensor) else as_tensor(value, scores)
     if not broadcasts(tensor.shape, scores.shape[1:]):
         refuse(name, f"broadcast to the labels {list(scores.shape[1:])}", value)
     return tensor.to(scores).expand(scores.shape[1:])

@@ -86,7 +86,7 @@ def pairs_from_labels(
     products = torch.where(diagonal, 0, shares.unsqueeze(1) * shares)
     positive, negative = torch.where(same, products, 0), torch.where(same, 0, products)
     return Pairs(
-        torch.where(diagonal, 0, torch.where(same, like, -negative_cost)),
+        torch.where(diagonal, 0, torch.where(same, like, like * -negative_cost)),
         positive / nonzero_or_one(positive.sum()) + negative / nonzero_or_one(negative.sum()),
     )
 

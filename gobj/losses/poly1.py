@@ -136,7 +136,7 @@ class _Poly1(NamedTuple):
         if self.smoothing == 0:
             return -self.gains(_pick(log_p, self.axis, index), self.weights_of(index))
         each = self.of_each_class(log_p)
-        return -torch.lerp(_pick(each, self.axis, index), each.mean(self.axis), self.smoothing)
+        return -self.smoothed(_pick(each, self.axis, index), each)
 
     def of_distribution(self, logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
         """Return the cost of each element under a distribution of the right class."""
@@ -146,9 +146,11 @@ class _Poly1(NamedTuple):
         log_p = torch.log_softmax(bound(drop_weightless(logits, spread)), self.axis)
         each = self.of_each_class(log_p)
         expected = (target * each).sum(self.axis)
-        if self.smoothing == 0:
-            return -expected
-        return -torch.lerp(expected, each.mean(self.axis), self.smoothing)
+        return -(expected if self.smoothing == 0 else self.smoothed(expected, each))
+
+    def smoothed(self, expected: Tensor, each: Tensor) -> Tensor:
+        """Mix the gain of the target with the mean over the classes."""
+        return expected + self.smoothing * (each.mean(self.axis) - expected)
 
     def of_each_class(self, log_p: Tensor) -> Tensor:
         """Return what each class would gain if it were the right one, shape of the logits."""

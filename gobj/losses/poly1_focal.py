@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gobj._batch import as_tensor
 from gobj._checks import (
     Number,
     Reduction,
@@ -114,10 +115,12 @@ def poly1_focal_loss(
     if alpha is not None:
         check_number("alpha", alpha, low=0, high=1, closed=True)
         cross_entropy = cross_entropy * (targets * (2 * alpha - 1) + (1 - alpha))
+    # a compiled graph serves all exponents if they are tensors, which are slower else
+    focus = wrong.pow(as_tensor(gamma, wrong) if torch.compiler.is_compiling() else gamma)
     if weight_form == "ce_only":
-        losses = wrong.pow(gamma) * (weigh(cross_entropy, factor) + epsilon * wrong)
+        losses = focus * (weigh(cross_entropy, factor) + epsilon * wrong)
     else:
-        losses = weigh(wrong.pow(gamma) * (cross_entropy + epsilon * wrong), factor)
+        losses = weigh(focus * (cross_entropy + epsilon * wrong), factor)
     counted = None if ignore_index is None else _known(labels, ignore_index)
     return reduce_losses(
         losses,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gobj._batch import clean_labels, poison, widen
+from gobj._batch import as_tensor, clean_labels, poison, widen
 from gobj._checks import Number, check_labels, check_logits, check_number, refuse
 from gobj.losses._elements import bound, drop_weightless, element_weights, not_negative
 
@@ -116,7 +116,7 @@ def soft_confusion(
     else:
         _check_steepness("temperature", temperature)
         scores = torch.logit(scores, torch.finfo(scores.dtype).eps) if probabilities else scores
-        steps = (scores - math.log(threshold / (1 - threshold))) / temperature
+        steps = (scores - as_tensor(threshold, scores).logit()) / temperature
     axes = tuple(dim for dim in range(scores.dim()) if dim != class_dim)
     dims = axes[:1] if class_dim is None else axes
     return _count(steps, members, mass, dims)

@@ -256,25 +256,58 @@ def compiled(case: Case, **options: Any) -> Any:
     return torch.compile(step, fullgraph=True, backend="aot_eager")
 
 
+NUMBERS = {  # every Python number that a loss may be given, and how far one call is from the next
+    "amplification": (40.0, 3.0),
+    "alpha": (0.5, 0.02),
+    "beta": (0.5, 0.03),
+    "epsilon": (0.5, 0.05),
+    "gamma": (1.5, 0.05),
+    "label_priors": (0.3, 0.02),
+    "label_smoothing": (0.1, 0.01),
+    "negative_cost": (3.0, 0.1),
+    "smoothing": (0.02, 0.01),
+    "temperature": (0.5, 0.05),
+    "threshold": (0.4, 0.02),
+    "weights": (0.5, 0.25),
+}
+CALLS = [(24, "default"), (24, "default"), (17, "default"), (31, "fail_on_recompile")]
+
+
+def numbers(case: Case, call: int, skipped: str = "") -> dict[str, float]:
+    """Return other values for every number that a loss takes but one, its target included."""
+    given = {
+        name: first + call * step
+        for name, (first, step) in NUMBERS.items()
+        if case.takes(name) and name != skipped
+    }
+    aims = {name: value for name, value in case.spec.arguments.items() if isinstance(value, float)}
+    return {**given, **{name: value - 0.02 * call for name, value in aims.items()}}
+
+
 @compiles
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # of the compiler's own
 @each_loss
-def test_one_graph_serves_every_step(case: Case) -> None:
-    logits, labels, _ = sample(case)
-    logits.requires_grad_()
-    step, state = compiled(case), case.start((3,))
-    with torch.compiler.set_stance("default"):
-        loss, after = step(logits, labels, state)
-        loss.backward()
-    eager, eager_after = case(logits, labels, state)
-    torch.testing.assert_close(loss, eager)
-    torch.testing.assert_close(leaves(after), leaves(eager_after))
-    expected = gradient(lambda x: case(x, labels, state)[0], logits)
-    torch.testing.assert_close(logits.grad, expected)
-    assert type(after) is type(state)
-    with torch.compiler.set_stance("fail_on_recompile"):
-        loss, _ = step(logits, labels, after)
-        loss.backward()
-    torch.testing.assert_close(loss, case(logits, labels, eager_after)[0])
+@pytest.mark.parametrize("dynamic", [None, True], ids=["static", "dynamic"])
+def test_one_graph_serves_sizes_and_numbers_that_change(case: Case, dynamic: bool | None) -> None:
+    torch.compiler.reset()
+    step = torch.compile(
+        case, fullgraph=True, dynamic=dynamic, backend="aot_eager_decomp_partition"
+    )
+    state = case.start((3,))
+    unused = "temperature" if dynamic else "amplification"  # of these two, one takes effect
+    for call, (n, stance) in enumerate(CALLS):
+        logits, labels, _ = sample(case, n, seed=call)
+        leaf, given = logits.clone().requires_grad_(), numbers(case, call, unused)
+        with torch.compiler.set_stance(stance):
+            loss, after = step(leaf, labels, state, **given)
+            loss.backward()
+        expected, expected_after = case(logits, labels, state, **given)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(leaves(after), leaves(expected_after))
+        slope = gradient(lambda x, args=(labels, state), o=given: case(x, *args, **o)[0], logits)
+        torch.testing.assert_close(leaf.grad, slope)
+        assert type(after) is type(state)
+        state = expected_after
 
 
 @compiles

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 import gobj
-from benchmarks import quality, speed
+from benchmarks import fuzz, quality, speed
 
 
 def test_quality_prints_every_line_of_a_row_and_fails_where_one_falls_short(
@@ -49,3 +49,22 @@ def test_speed_puts_every_stateless_loss_beside_one_of_torch(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["own", "poly1"]
     assert lines[0].split()[-2] == "1.00"
+
+
+def test_random_batches_break_no_state(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fuzz.main(["--batches", "500", "--seed", "7"]) == 0
+    assert capsys.readouterr().out.endswith("500 batches, 0 findings\n")
+
+
+def test_a_state_that_batches_break_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gobj.constrained.keep_usable", lambda old, new, usable: new)
+    found = [words for seed in range(5) for words in fuzz.findings(seed)]
+    assert any("not finite" in words for words in found)
+
+
+def test_a_state_that_ordinary_batches_cannot_lead_back_is_found() -> None:
+    chains = [fuzz.draw_chain(fuzz.Draw(seed)) for seed in range(20)]
+    chain = next(c for c in chains if isinstance(c.settings["rule"], gobj.ImplicitMultiplier))
+    lost = chain.start._replace(threshold=torch.full_like(chain.start.threshold, 1e9))
+    assert fuzz.leads_back(chain, chain.start, fuzz.Draw(0))
+    assert not fuzz.leads_back(chain, lost, fuzz.Draw(0))

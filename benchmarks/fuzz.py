@@ -157,7 +157,7 @@ def leads_back(chain: Chain, state: Any, draw: Draw) -> bool:
     size of one that met ordinary batches alone, or at least on its way down.
     """
     aims = dict.fromkeys(chain.settings.keys() - {"rule", "surrogate"}, 0.9)  # within reach
-    settings, fresh, losses = {"rule": chain.settings["rule"], **aims}, chain.start, []
+    settings, fresh, losses = {**chain.settings, **aims}, chain.start, []
     tracks = isinstance(chain.settings["rule"], gobj.ImplicitMultiplier)
     for _ in range(ORDINARY):
         batch = ordinary(draw, chain.labels)

@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     def blocks(self, points: int) -> "list[Batch]":
         """Cut the examples, so that a block times its points per label stays small."""
         rows = rows_per_block(self.scores, points)
-        if rows >= len(self.scores):
+        if rows >= self.scores.shape[0]:
             return [self]
         scores, labels = torch.split(self.scores, rows), torch.split(self.labels, rows)
         prior = labels if self.prior is self.labels else torch.split(self.prior, rows)
@@ -85,7 +85,7 @@ class Batch(NamedTuple):
             averages = self.averages(losses, total)
             return averages.sum() / max(averages.numel(), 1) if averages.dim() else averages
         total = self.total if total is None else total
-        relative = len(losses) / torch.where(total == 0, 1, total)
+        relative = losses.shape[0] / torch.where(total == 0, 1, total)
         each = losses * (relative if self.weights is None else self.weights * relative)
         return each.sum() if reduction == "sum" else each
 
@@ -102,7 +102,7 @@ def make_batch(
     check_labels(logits, labels)
     scores = widen(logits)
     targets, mass = clean_labels(labels, weights, ignore_index, scores)
-    total: Number = len(scores)
+    total: Number = scores.shape[0]
     if mass is not None:
         scores = torch.where(mass != 0, scores, 0)
         total = mass.expand_as(scores).sum(0) + poison(mass)
@@ -128,7 +128,7 @@ def rows_per_block(scores: Tensor, points: int) -> int:
 
     The compiler makes one pass of many operations anyway.
     """
-    rows, size, block = max(len(scores), 1), points * scores.numel(), BLOCK
+    rows, size, block = max(scores.shape[0], 1), points * scores.numel(), BLOCK
     if points > 1:  # a block has a dozen temporaries, to stay below six times the scores
         block = min(block, max(scores.numel() // 2, BLOCK // 4))
     if torch.compiler.is_compiling() or size <= block:

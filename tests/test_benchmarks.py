@@ -57,7 +57,7 @@ def test_random_batches_break_no_state(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_state_that_batches_break_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gobj.constrained.keep_usable", lambda old, new, usable: new)
+    monkeypatch.setattr("gobj.constrained.keep_usable", lambda *states: states[1])
     found = [words for seed in range(5) for words in fuzz.findings(seed)]
     assert any("not finite" in words for words in found)
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from tests.cases import (
     assert_same_state,
     changed,
     each_constrained,
+    each_loss,
     gradient,
     leaves,
     sample,
@@ -400,3 +402,250 @@ def test_the_threshold_heeds_the_weights(case: Case) -> None:
         _, plain = case.function(scores, labels, plain, **named)
         _, heavy = case.function(scores, labels, heavy, **named, weights=weights)
     assert abs(plain.threshold.item() - heavy.threshold.item()) > 0.1
+
+
+def frozen_area(thresholds: Tensor, anchors: Tensor) -> gobj.AreaState:
+    """Make a state of an area whose duals stay."""
+    start = gobj.init_state(anchors=anchors, rule=gobj.FrozenDual(), dtype=torch.float64)
+    return start._replace(threshold=thresholds.double())
+
+
+@row(25)
+@pytest.mark.parametrize(
+    ("surrogate", "size", "spread"),
+    [(gobj.cross_entropy, 1000.0, 1000.0), (gobj.sigmoid(0.01), 1.0, 4.0)],
+    ids=["scores far apart", "a narrow surrogate"],
+)
+def test_anchors_count_however_far_apart_their_thresholds_are(
+    surrogate: gobj.Surrogate, size: float, spread: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(2000, generator=generator, dtype=torch.float64) * size
+    labels = torch.rand(2000, generator=generator) < 0.3
+    cuts, rates = torch.linspace(-spread, spread, 8).double(), torch.linspace(0.1, 0.9, 8).double()
+    options = {"surrogate": surrogate, "rule": gobj.FrozenDual()}
+
+    def area(scores: Tensor) -> Tensor:
+        return gobj.roc_auc_loss(scores, labels, frozen_area(cuts, rates), **options)[0]
+
+    def one_by_one(scores: Tensor) -> Tensor:
+        return torch.stack(
+            [
+                gobj.lagrangian(
+                    scores, labels, gobj.tpr_at_fpr(rate.item()), 1.0, cut, surrogate=surrogate
+                )
+                for rate, cut in zip(rates, cuts, strict=True)
+            ]
+        ).mean()
+
+    torch.testing.assert_close(area(scores), one_by_one(scores), rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient(area, scores), gradient(one_by_one, scores))
+
+
+def recall_at_budgets(state: gobj.AreaState) -> gobj.Problem:
+    """Build the problem of an area whose anchors are budgets: its forms charge right calls too."""
+    return gobj.recall_at_budget(state.targets((0.0, 1.0)))
+
+
+@row(26)
+@pytest.mark.parametrize("factor", [None, 0.3], ids=["function", "classical"])
+def test_an_area_charges_what_its_forms_say_of_right_calls(factor: float | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(50, generator=generator, dtype=torch.float64)
+    labels = torch.rand(50, generator=generator) < 0.3
+    budgets, cuts = torch.tensor([0.1, 0.2, 0.4]).double(), torch.tensor([1.0, 0.3, -0.2]).double()
+    expected = torch.stack(
+        [
+            gobj.lagrangian(scores, labels, gobj.recall_at_budget(budget.item()), 1.0, cut)
+            for budget, cut in zip(budgets, cuts, strict=True)
+        ]
+    ).mean()
+    if factor is None:
+        given = scores, labels, frozen_area(cuts, budgets)
+        loss, _ = gobj.constrained_loss(recall_at_budgets, *given, rule=gobj.FrozenDual())
+    else:
+        criterion = gobj.nn.ConstrainedLoss(
+            recall_at_budgets, num_anchors=budgets, dual_rate_factor=factor
+        ).double()
+        with torch.no_grad():
+            criterion.threshold.copy_(cuts)
+        loss = criterion(scores, labels)
+        loss.backward()
+        assert (criterion.multiplier.grad != 0).all()
+    torch.testing.assert_close(loss, expected, rtol=1e-7, atol=1e-7)
+
+
+@row(38)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64], ids=str)
+def test_classes_may_be_unsigned(dtype: torch.dtype) -> None:
+    logits = torch.randn(3, 200, dtype=torch.float64)
+    classes = torch.tensor([156, 0, 199])
+    got = gobj.poly1_cross_entropy_loss(logits, classes.to(dtype))
+    torch.testing.assert_close(got, gobj.poly1_cross_entropy_loss(logits, classes))
+    rows = gobj.multilabel_from_multiclass(classes.to(dtype), num_classes=200)
+    torch.testing.assert_close(rows, functional.one_hot(classes, 200).to(rows.dtype))
+    counts = gobj.soft_confusion(logits, classes.to(dtype), class_dim=1)
+    torch.testing.assert_close(counts, gobj.soft_confusion(logits, classes, class_dim=1))
+
+
+@row(38)
+@pytest.mark.parametrize("stray", [255, -1, 4, -100])
+def test_what_is_no_class_is_loud_unless_it_is_to_be_ignored(stray: int) -> None:
+    logits, classes = torch.randn(4, 4), torch.tensor([0, 3, 2, stray])
+    calls = {
+        "poly1": lambda i: gobj.poly1_cross_entropy_loss(logits, classes, ignore_index=i),
+        "confusion": lambda i: gobj.f_beta_loss(logits, classes, class_dim=1, ignore_index=i),
+        "rows": lambda i: gobj.multilabel_from_multiclass(
+            classes, num_classes=4, ignore_index=i
+        ).sum(),
+    }
+    for call in calls.values():
+        assert call(7).isnan()
+    torch.testing.assert_close(
+        gobj.poly1_cross_entropy_loss(logits, classes, ignore_index=stray),
+        gobj.poly1_cross_entropy_loss(logits[:3], classes[:3]),
+    )
+
+
+@row(38)
+def test_smoothed_labels_train_and_other_numbers_are_loud() -> None:
+    scores = torch.randn(100, dtype=torch.float64)
+    hard = torch.arange(100) % 3 == 0
+    for case in (gobj.poly1_focal_loss, gobj.f_beta_loss, gobj.pairwise_roc_auc_loss):
+        slopes = [
+            gradient(lambda x, y=y, f=case: f(x, y), scores)
+            for y in (hard, 0.05 + 0.9 * hard.double())
+        ]
+        assert functional.cosine_similarity(*slopes, dim=0) > 0.8
+        assert case(scores, torch.where(hard, 255, 0)).isnan()
+
+
+@row(42)
+def test_containers_that_are_no_tensors_are_named_briefly() -> None:
+    scores, state, long = torch.zeros(64), gobj.init_state(), np.ones(30_000)
+    calls = [
+        lambda: gobj.tpr_at_fpr_loss(scores, np.ones(64), state, target_fpr=0.1),
+        lambda: gobj.tpr_at_fpr_loss(scores, [1] * 64, state, target_fpr=0.1),
+        lambda: gobj.tpr_at_fpr_loss(long, scores, state, target_fpr=0.1),
+        lambda: gobj.tpr_at_fpr_loss(scores, scores, state, target_fpr=long),
+        lambda: gobj.roc_auc(fpr_range=list(long)),
+        lambda: gobj.f_beta_loss(scores, list(long)),
+        lambda: gobj.poly1_focal_loss(scores, long),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"must .+; got a (ndarray|list) of ") as told:
+            call()
+        assert len(str(told.value)) < 250
+
+
+@row(42)
+def test_ranges_may_be_lists_and_numbers_those_of_numpy() -> None:
+    scores, labels = torch.randn(30), torch.arange(30) % 3 == 0
+    state = gobj.init_state(anchors=np.int64(4))
+    loss, _ = gobj.roc_auc_loss(scores, labels, state, fpr_range=[np.float32(0.0), np.float64(0.5)])
+    expected, _ = gobj.roc_auc_loss(scores, labels, state, fpr_range=(0.0, 0.5))
+    torch.testing.assert_close(loss, expected)
+
+
+class Step(nn.Module):
+    """A loss as a module without state, to export it."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__()
+        self.case = case
+
+    def forward(self, logits: Tensor, labels: Tensor, state: Any) -> Any:
+        return self.case(logits, labels, state)
+
+
+@row(43)
+@pytest.mark.parametrize("name", ["tpr_at_fpr_loss", "roc_auc_loss", "pairwise_roc_auc_loss"])
+def test_a_loss_is_exported_with_any_number_of_examples(name: str) -> None:
+    case = Case(name, "implicit" if "pairwise" not in name else None)
+    logits, labels, _ = sample(case, 200, ())
+    state, rows = case.start(), torch.export.Dim("rows", min=129)
+    shapes = ({0: rows}, {0: rows}, changed(state, lambda _: {}) if state else ())
+    exported = torch.export.export(Step(case), (logits, labels, state), dynamic_shapes=shapes)
+    other = sample(case, 133, (), seed=5)[:2]
+    got, expected = exported.module()(*other, state), case(*other, state)
+    torch.testing.assert_close(got[0], expected[0])
+    torch.testing.assert_close(leaves(got[1]), leaves(expected[1]))
+
+
+@row(43)
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+@each_loss
+def test_a_row_that_is_to_be_ignored_passes_anomaly_detection(case: Case) -> None:
+    logits, labels, _ = sample(case)
+    labels = labels.double() if case.spec.inputs == "binary" else labels
+    logits[4], labels[4] = math.nan, -100
+    leaf = logits.requires_grad_()
+    with torch.autograd.detect_anomaly(check_nan=True):
+        loss, _ = case(leaf, labels, case.start((3,)), ignore_index=-100)
+        loss.backward()
+    assert loss.isfinite()
+    assert leaf.grad.isfinite().all()
+
+
+@row(43)
+@pytest.mark.parametrize("surrogate", [gobj.hinge, gobj.squared_hinge], ids=str)
+def test_hinges_over_pairs_have_a_second_derivative(surrogate: gobj.Surrogate) -> None:
+    scores = torch.randn(12, dtype=torch.float64, requires_grad=True)
+    labels = torch.arange(12) % 3 == 0
+
+    def pairs(scores: Tensor) -> Tensor:
+        margins = scores[labels].unsqueeze(1) - scores[~labels]
+        return surrogate(margins).mean()
+
+    second = []
+    for loss in (
+        lambda x: gobj.pairwise_roc_auc_loss(x, labels, surrogate=surrogate),
+        pairs,
+    ):
+        (slope,) = torch.autograd.grad(loss(scores), scores, create_graph=True)
+        second.append(torch.autograd.grad(slope.square().sum(), scores)[0])
+    torch.testing.assert_close(*second)
+
+
+@row(46)
+def test_the_grid_of_a_curve_says_for_which_scores_it_is_fine() -> None:
+    assert "pass logits, not probabilities" in str(gobj.metrics.curve_update.__doc__)
+    assert "Scores beyond 8.9e6" in str(gobj.metrics.curve_init.__doc__)
+
+
+@row(47)
+@pytest.mark.parametrize("height", [1e3, 1e5, 1e9])
+def test_a_budget_charges_alarms_however_high_they_are(height: float) -> None:
+    scores = torch.tensor([height, height, -1.0, -2.0], dtype=torch.float64)
+    state = at(1.0)
+    loss = gobj.recall_at_budget_loss(
+        scores, torch.tensor([1, 0, 0, 0]), state, budget=0.1, rule=RULE
+    )[0]
+    assert loss.item() > height / 4  # two of four, in bits
+
+
+@row(50)
+@pytest.mark.parametrize("anchors", [1, 8, 9, 20])
+def test_areas_take_scores_and_labels_that_lie_crosswise(anchors: int) -> None:
+    scores = torch.randn(2, 512).T
+    labels = (torch.rand(2, 512) < 0.3).T
+    for rule in (gobj.ImplicitMultiplier(), RULE):
+        state = gobj.init_state((2,), anchors=anchors, rule=rule)
+        for loss in (gobj.roc_auc_loss, gobj.average_precision_loss):
+            got, _ = loss(scores, labels, state, rule=rule)
+            expected, _ = loss(scores.contiguous(), labels.contiguous(), state, rule=rule)
+            torch.testing.assert_close(got, expected)
+
+
+@row(53)
+@pytest.mark.parametrize("wrong", [math.inf, 1e12, -math.inf])
+def test_a_score_that_is_not_of_this_world_leaves_the_state_alone(wrong: float) -> None:
+    rule = gobj.DualAscent(signal="surrogate", threshold_rate=0.1)
+    scores = torch.tensor([wrong, wrong, 1.0, -1.0, 0.5])
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    state = gobj.init_state(anchors=8, rule=rule)
+    options = {"rule": rule, "surrogate": gobj.squared_hinge}
+    _, after = gobj.roc_auc_loss(scores, labels, state, **options)
+    assert_same_state(after, state)
+    _, after = gobj.roc_auc_loss(scores[2:], labels[2:], after, **options)
+    assert after.threshold.abs().max() < 10

@@ -303,4 +303,5 @@ def _step(averages: Averages, violation: Tensor, repair: Number, share: Tensor) 
     persistent = averages.violation.square() / noise
     rate = torch.maximum(torch.maximum(steady, FIRST_RATE * share), persistent)
     by_one = torch.maximum(repair * averages.distance, MIN_REPAIR * averages.slack)
-    return (rate * violation / by_one.clamp(min=TINY)).clamp(-MAX_STEP, MAX_STEP)
+    # more than all cannot be repaired, although a surrogate that grows says so from afar
+    return (rate * violation / by_one.clamp(TINY, 1)).clamp(-MAX_STEP, MAX_STEP)

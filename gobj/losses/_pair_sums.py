@@ -23,7 +23,7 @@ DEGREE = 5  # of the splines
 
 def potentials(scores: Tensor, weights: Tensor, surrogate: Surrogate) -> Tensor:
     """Sum weights times a surrogate over all pairs; the scores are finite and in float64."""
-    if len(scores) <= FEW:
+    if scores.shape[0] <= FEW:
         return (surrogate(scores.unsqueeze(1) - scores) * weights).sum(1)
     if isinstance(surrogate, Hinge):
         return _by_sorting(scores, weights, surrogate.power)
@@ -49,7 +49,7 @@ def _by_sorting(scores: Tensor, weights: Tensor, power: int) -> Tensor:
     if power == 2:
         grown = gaps * (2 * sums[:-1] + gaps * mass)
         sums = torch.cat((zero, grown.cumsum(0)))
-    return torch.zeros_like(sums).scatter(0, order, sums)[: len(scores)]
+    return torch.zeros_like(sums).scatter(0, order, sums)[: scores.shape[0]]
 
 
 def _on_a_grid(scores: Tensor, weights: Tensor, surrogate: Surrogate) -> Tensor:

@@ -89,7 +89,7 @@ def pairwise_roc_auc_loss(
         known = "be cross_entropy, hinge, squared_hinge, or one of the bounded surrogates"
         refuse("surrogate", known, surrogate)
     batch = make_batch(logits, labels, weights, None, ignore_index)
-    flat = len(logits), math.prod(logits.shape[1:])
+    flat = logits.shape[0], math.prod(logits.shape[1:])
     scores = batch.scores.reshape(flat).double()
     # a missing score, and what is no label or weight, is loud in its own label
     broken = 0 * (scores.detach().clamp(-1, 1).sum(0) + batch.total.reshape(-1))
@@ -104,7 +104,7 @@ def pairwise_roc_auc_loss(
         totals = (each.sum(0) * scale + broken).sum() / max(flat[1], 1)
         return (totals if reduction == "mean" else totals * logits.numel()).to(batch.scores)
     each = each + negative * potentials(-scores, positive, surrogate)
-    each = (each * (scale / 2) + broken) * len(logits)
+    each = (each * (scale / 2) + broken) * logits.shape[0]
     return each.to(batch.scores).view(logits.shape)
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import grad, vmap
+from torch.nn import functional
 
 from gobj.losses import confusion_losses as losses
 from gobj.losses import confusion_metrics as metrics
@@ -360,3 +361,45 @@ def test_a_metric_in_words_is_refused() -> None:
 def test_a_wrong_argument_is_named_with_the_loss(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^f_beta_loss: {message}"):
         losses.f_beta_loss(torch.zeros(3), torch.ones(3), **arguments)
+
+
+JUDGING_NEGATIVES = ("accuracy", "balanced_accuracy", "geometric_mean")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_class_that_no_example_has_is_left_out_of_the_mean(name: str) -> None:
+    loss, classes = getattr(losses, f"{name}_loss"), torch.tensor([0, 1, 3, 0, 1, 3])
+    right = 20.0 * functional.one_hot(classes, 4).double() - 10
+    mixed = torch.randn(6, 4, dtype=torch.float64)
+    assert loss(right, classes, class_dim=1, amplification=50).item() < 0.05
+    each = loss(mixed, classes, class_dim=1, average="none")
+    skipped, counted = (loss(mixed, classes, class_dim=1, absent=p) for p in ("skip", "count"))
+    torch.testing.assert_close(skipped, each[[0, 1, 3]].mean())
+    assert each[2] == 0
+    of_all = loss(mixed, classes, class_dim=1, average="none", absent="count")
+    torch.testing.assert_close(counted, of_all.mean())
+    torch.testing.assert_close(of_all[[0, 1, 3]], each[[0, 1, 3]])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_without_a_positive_are_left_out_unless_their_negatives_are_judged(
+    name: str,
+) -> None:
+    loss = getattr(losses, f"{name}_loss")
+    labels = torch.tensor([[1, 0], [0, 0], [1, 0], [0, 0]])
+    logits = torch.randn(4, 2, dtype=torch.float64)
+    alone = loss(logits[:, 0], labels[:, 0])
+    counted = loss(logits, labels, absent="count")
+    if name in JUDGING_NEGATIVES:
+        torch.testing.assert_close(loss(logits, labels), counted)
+        assert loss(logits[:, 1], labels[:, 1]) > 0
+    else:
+        torch.testing.assert_close(loss(logits, labels), alone)
+        assert loss(logits[:, 1], labels[:, 1]) == 0
+    second = loss(logits[:, 1], labels[:, 1], absent="count")
+    torch.testing.assert_close(counted, (alone + second) / 2)
+
+
+def test_a_policy_for_absent_classes_is_one_of_two() -> None:
+    with pytest.raises(ValueError, match=r"`absent` must be 'skip' or 'count'; got 'drop'\.$"):
+        losses.f_beta_loss(torch.zeros(3), torch.zeros(3), absent="drop")

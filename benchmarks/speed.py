@@ -1,14 +1,14 @@
 """Time every loss beside torch's own: ``python -m benchmarks.speed``.
 
-Forward and backward are interleaved with torch's loss of such inputs in one process, which is
-``binary_cross_entropy_with_logits`` for all but the losses of classes. What is printed is the ratio
-of the medians, eager to eager and compiled to compiled, with the peak of the memory that a call
-takes in multiples of the logits.
+Forward and backward are interleaved with torch's loss of such inputs in one process and on one
+thread; torch's is ``binary_cross_entropy_with_logits`` for all but the losses of classes. What is
+printed is the ratio of the minima, eager to eager and compiled to compiled, the seconds that
+compiling takes, and the peak of the memory that a call takes in multiples of the logits.
 """
 
 import argparse
 import inspect
-import statistics
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,8 +21,8 @@ from torch.profiler import ProfilerActivity, profile
 import gobj
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-SHAPES = ((65536,), (1_000_000,), (4096, 256), (512, 1000))
-ANCHORS = 20
+SHAPES = ((512,), (4096,), (65536,), (1_000_000,), (4096, 256), (512, 1000))
+ANCHORS = 8
 CLASSES, EMBEDDINGS = (65536, 100), (1024, 64)
 RULES = {"implicit": gobj.ImplicitMultiplier(), "ascent": gobj.DualAscent()}
 
@@ -61,7 +61,7 @@ def stateless_losses() -> Iterator[tuple[str, Loss, Loss, tuple[int, ...]]]:
         elif name == "binomial_deviance_loss":
             yield name, function, _bce_of_pairs, EMBEDDINGS
         else:
-            yield from ((name, function, bce, shape) for shape in SHAPES[:2])
+            yield from ((name, function, bce, shape) for shape in SHAPES[:4])
 
 
 def _bce_of_pairs(embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -80,16 +80,24 @@ def batch_of(shape: tuple[int, ...], positives: float = 0.05) -> tuple[Tensor, T
 
 
 def timed(losses: dict[str, Loss], batch: tuple[Tensor, Tensor], repeats: int) -> dict[str, float]:
-    """Return the median seconds of forward and backward, the losses taking turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in losses}
-    for turn in range(repeats + 3):
+    """Return the least seconds of forward and backward, the losses taking turns."""
+    seconds = dict.fromkeys(losses, math.inf)
+    for _ in range(repeats):
         for name, loss in losses.items():
             start = time.perf_counter()
             torch.autograd.backward(loss(*batch))
-            if turn >= 3:
-                seconds[name].append(time.perf_counter() - start)
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
             batch[0].grad = None
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def compiled(
+    losses: dict[str, Loss], batch: tuple[Tensor, Tensor]
+) -> tuple[dict[str, Loss], dict[str, float]]:
+    """Compile the losses; return them with the seconds of their first call."""
+    torch.compiler.reset()
+    fused = {name: torch.compile(loss, fullgraph=True) for name, loss in losses.items()}
+    return fused, timed(fused, batch, 1)
 
 
 def peak_memory(loss: Loss, batch: tuple[Tensor, Tensor]) -> float:
@@ -106,40 +114,41 @@ def peak_memory(loss: Loss, batch: tuple[Tensor, Tensor]) -> float:
 
 
 def report(
-    losses: dict[str, Loss], batch: tuple[Tensor, Tensor], repeats: int, *, compiled: bool
+    losses: dict[str, Loss], batch: tuple[Tensor, Tensor], repeats: int, *, both: bool
 ) -> None:
     """Print a line for each loss, with its times relative to those of the first."""
-    ways = [timed(losses, batch, repeats)]
-    if compiled:
-        torch._dynamo.reset()
-        fused = {name: torch.compile(loss, fullgraph=True) for name, loss in losses.items()}
+    ways, waiting = [timed(losses, batch, repeats)], dict.fromkeys(losses, math.nan)
+    if both:
+        fused, waiting = compiled(losses, batch)
         ways.append(timed(fused, batch, repeats))
     first = next(iter(losses))
     for name, loss in losses.items():
         ratios = "".join(f"{seconds[name] / seconds[first]:10.2f}" for seconds in ways)
-        shape = str(tuple(batch[0].shape))
-        print(f"{name:40}{shape:>16}{ratios:20}{peak_memory(loss, batch):8.1f}", flush=True)
+        shape, memory = str(tuple(batch[0].shape)), peak_memory(loss, batch)
+        print(f"{name:40}{shape:>16}{ratios:20}{waiting[name]:8.1f}{memory:8.1f}", flush=True)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--only", default="", help="losses whose name holds this")
     parser.add_argument("--eager", action="store_true", help="leave out the compiled losses")
     options = parser.parse_args()
-    print(f"{'loss':40}{'shape':>16}{'eager':>10}{'compiled':>10}{'memory':>8}")
+    torch.set_num_threads(1)
+    print(f"{'loss':40}{'shape':>16}{'eager':>10}{'compiled':>10}{'seconds':>8}{'memory':>8}")
     for shape in SHAPES:
+        repeats = max(min(options.repeats, 10**7 // math.prod(shape)), 3)
         bce: Loss = functional.binary_cross_entropy_with_logits
         every = constrained_losses(torch.Size(shape[1:]))
         chosen = {name: loss for name, loss in every if options.only in name}
         if chosen:
             losses = {"bce": bce} | chosen
-            report(losses, batch_of(shape), options.repeats, compiled=not options.eager)
+            report(losses, batch_of(shape), repeats, both=not options.eager)
     for name, loss, own, inputs in stateless_losses():
         if options.only in name:
             losses = {"own": own, name: loss}
-            report(losses, batch_of(inputs), options.repeats, compiled=not options.eager)
+            report(losses, batch_of(inputs), options.repeats, both=not options.eager)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from gobj._checks import check_number
 
 LN2 = math.log(2)  # nats in a bit
 IN_BITS = 1 / LN2
+FLAT = 40.0  # a probability of e^-40 is none beside 1, and its root not yet 0 in float32
 
 
 class Sides(NamedTuple):
@@ -106,24 +107,35 @@ class GeneralizedCrossEntropy(Surrogate):
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Return cost and slope."""
-        scaled = margin * (1 / self.temperature)
-        return self._one_side(functional.logsigmoid(scaled), torch.sigmoid(-scaled), -1)
+        scaled = self._scaled(margin)
+        return self._one_side(scaled, torch.sigmoid(scaled), torch.sigmoid(-scaled), -1)
 
     def sides(self, distance: Tensor) -> Sides:
         """Return the costs of a call on either side."""
-        scaled = distance * (1 / self.temperature)
-        log_above = functional.logsigmoid(scaled)
-        log_below = log_above - scaled
+        scaled = self._scaled(distance)
+        opposite = -scaled
+        above, below = torch.sigmoid(scaled), torch.sigmoid(opposite)
         return Sides(
-            *self._one_side(log_above, log_below.exp(), -1),
-            *self._one_side(log_below, log_above.exp(), 1),
+            *self._one_side(scaled, above, below, -1), *self._one_side(opposite, below, above, 1)
         )
 
-    def _one_side(self, log_right: Tensor, wrong: Tensor, sign: int) -> tuple[Tensor, Tensor]:
-        """Return cost and slope, given probabilities of the right and of the wrong side."""
-        lacking = torch.expm1(log_right * self.q)  # unlike 1 - p ** q right for every q and margin
-        steepness = sign * self.height * self.q / self.temperature
-        return lacking * -self.height, torch.addcmul(wrong, lacking, wrong) * steepness
+    def _scaled(self, margin: Tensor) -> Tensor:
+        """Return the margin in temperatures, bounded where the cost is flat to rounding."""
+        return (margin * (1 / self.temperature)).clamp(-FLAT / self.q, FLAT / self.q)
+
+    def _one_side(
+        self, scaled: Tensor, right: Tensor, wrong: Tensor, sign: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return cost and slope, given the probabilities of the right and of the wrong side."""
+        if self.q == 0.5:  # the default rule's: a root is cheaper than exponential and logarithm
+            power = right.sqrt()
+            lacking = 1 - power
+        else:
+            lacking = -torch.expm1(functional.logsigmoid(scaled) * self.q)
+            power = 1 - lacking
+        return lacking * self.height, wrong * power * (
+            sign * self.height * self.q / self.temperature
+        )
 
 
 @dataclass(frozen=True)

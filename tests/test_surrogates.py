@@ -116,8 +116,8 @@ def test_cost_and_slope_are_finite_at_extreme_margins(name: str, dtype: torch.dt
     cost, slope = SURROGATES[name][0].terms(margins)
     assert cost.isfinite().all()
     assert slope.isfinite().all()
-    assert cost[-1] == 0
-    assert slope[-1] == 0
+    assert 0 <= cost[-1] < 1e-16  # what is flat to rounding may end before infinity
+    assert -1e-16 < slope[-1] <= 0
 
 
 @each_surrogate

@@ -42,7 +42,7 @@ PRECISION = {
 
 
 class Fit(NamedTuple):
-    """One method in one setting: the test value per seed, and the held rate on training rows."""
+    """One method in one setting: the test value per seed, and the training rate in question."""
 
     value: Tensor
     held: Tensor
@@ -71,7 +71,7 @@ def fit(
     )
     value, _ = goal.best(draw_curve(score(layers, splits.test.features), splits.test))
     seen = rates_at(state.threshold, score(layers, splits.train.features), splits.train)
-    return Fit(goal.sign * value, seen[goal.objective.held])
+    return Fit(goal.sign * value, seen[goal.objective.constrained])
 
 
 def best_cross_entropy(logits: list[Tensor], goal: Goal, test: Part) -> Tensor:
@@ -135,8 +135,8 @@ def losses_and_tightness(scale: Scale) -> Iterator[Line]:
 
 
 def tightness(row: str, what: str, goal: Goal, held: Tensor) -> Line:
-    """Compare the held rate on training rows with the target."""
-    slack = 0.1 * goal.target if goal.objective.held == "fpr" else 0.01
+    """Compare the constrained rate on training rows with the target."""
+    slack = 0.1 * goal.target if goal.objective.constrained == "fpr" else 0.01
     error, spread = held.mean().item() - goal.target, held.std().item()
     return Line(
         row,
@@ -228,7 +228,7 @@ def published(scale: Scale) -> Iterator[Line]:
         layers, _ = train(splits.train, loss, None, steps=scale.steps)
         zero = torch.zeros(scale.seeds)
         seen = rates_at(zero, score(layers, splits.train.features), splits.train)
-        held = seen[goal.objective.held]
+        held = seen[goal.objective.constrained]
         yield Line("published", f"mlc_churn {goal.condition}", f"{held.mean():.4f}", "-", True)
 
 

@@ -639,7 +639,7 @@ def test_areas_take_scores_and_labels_that_lie_crosswise(anchors: int) -> None:
 
 @row(53)
 @pytest.mark.parametrize("wrong", [math.inf, 1e12, -math.inf])
-def test_a_score_that_is_not_of_this_world_leaves_the_state_alone(wrong: float) -> None:
+def test_a_score_beyond_all_measure_leaves_the_state_as_it_was(wrong: float) -> None:
     rule = gobj.DualAscent(signal="surrogate", threshold_rate=0.1)
     scores = torch.tensor([wrong, wrong, 1.0, -1.0, 0.5])
     labels = torch.tensor([0, 1, 1, 0, 1])

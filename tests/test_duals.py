@@ -141,7 +141,7 @@ def test_a_satisfied_constraint_lowers_the_multiplier_to_zero_and_no_further() -
     assert run(rule, state, MET, 100).multiplier.item() == 0
 
 
-def test_nothing_winds_up_while_the_multiplier_rests_at_zero() -> None:
+def test_nothing_winds_up_while_the_multiplier_stays_at_zero() -> None:
     rule = gobj.DualAscent(rate=1.0)
     rested = run(rule, gobj.init_state(rule=rule), MET, 200)
     fresh = placed(gobj.init_state(rule=rule), 0.0, 0.0)
@@ -149,7 +149,7 @@ def test_nothing_winds_up_while_the_multiplier_rests_at_zero() -> None:
     assert run(rule, rested, VIOLATED).multiplier == run(rule, fresh, VIOLATED).multiplier
 
 
-def test_nothing_winds_up_while_the_multiplier_rests_at_its_cap() -> None:
+def test_nothing_winds_up_while_the_multiplier_stays_at_its_cap() -> None:
     rule = gobj.DualAscent(rate=1.0, cap=1.5)
     state = run(rule, gobj.init_state(rule=rule), VIOLATED, 200)
     assert state.multiplier.item() == 1.5

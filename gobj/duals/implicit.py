@@ -73,7 +73,7 @@ class ImplicitPrices(NamedTuple):
 
     positives: Tensor
     negatives: Tensor
-    rest: Tensor
+    cross_entropy: Tensor
 
 
 class ImplicitMeasures(NamedTuple):
@@ -171,16 +171,16 @@ class ImplicitMultiplier(DualRule):
             part = missed * averages[..., 0]
             part = part / part.mean(-1, keepdim=True).clamp(min=TINY)
             weights = weights * part.unsqueeze(-1)
-            heaviest = weights.mean(-2, keepdim=True).amax(-1)
+            largest = weights.mean(-2, keepdim=True).amax(-1)
         else:
-            heaviest = weights.amax(-1)
+            largest = weights.amax(-1)
         # each class has half of the residual, so that the weights are half of these ratios
-        scale = (2 * MAX_CLASS_WEIGHT / heaviest).clamp(max=1)
+        scale = (2 * MAX_CLASS_WEIGHT / largest).clamp(max=1)
         # they are 0 before the first batch, whose loss is cross entropy alone
-        rest = torch.where(steps > 0, scale * self.cross_entropy_share, scale)
+        share = torch.where(steps > 0, scale * self.cross_entropy_share, scale)
         weights = weights * (scale * (0.5 - 0.5 * self.cross_entropy_share)).unsqueeze(-1)
         of_positives, of_negatives = weights.unbind(-1)
-        return ImplicitPrices(of_positives, of_negatives, rest)
+        return ImplicitPrices(of_positives, of_negatives, share)
 
     def measure(self, points: Points, surrogate: Surrogate) -> ImplicitMeasures:
         """Return the surrogate on both sides of the threshold, and cross entropy."""
@@ -199,8 +199,8 @@ class ImplicitMultiplier(DualRule):
         """Return the weighted surrogates of both classes and the share of cross entropy."""
         form = LinearForm(prices.positives, prices.negatives)
         costs, slopes = points.charge(form, measures.sides)
-        costs = torch.addcmul(costs, prices.rest, measures.cross_entropy)
-        slopes = torch.addcmul(slopes, prices.rest, measures.slope)
+        costs = torch.addcmul(costs, prices.cross_entropy, measures.cross_entropy)
+        slopes = torch.addcmul(slopes, prices.cross_entropy, measures.slope)
         return points.average(costs), points.average(slopes)
 
     def observe(

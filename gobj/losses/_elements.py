@@ -31,7 +31,7 @@ def element_weights(weights: Number | None, elements: Tensor) -> Tensor | None:
 
 
 def not_negative(values: Tensor) -> Tensor:
-    """Replace numbers below 0 by NaN, so that they are loud."""
+    """Replace numbers below 0 by NaN, and keep the others."""
     return torch.where(values >= 0, values, math.nan)
 
 

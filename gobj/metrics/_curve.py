@@ -40,10 +40,10 @@ def draw(weights: Tensor, threshold: Tensor, cuts: Tensor, broken: Tensor) -> Cu
     """
     totals = weights.double().cumsum(-1)
     broken = broken | totals[..., -1:].isnan().any(-1).any(-1)
-    held = functional.pad(torch.where(cuts.unsqueeze(-2), totals, 0), (1, 0)).cummax(-1).values
+    totals = functional.pad(torch.where(cuts.unsqueeze(-2), totals, 0), (1, 0)).cummax(-1).values
     threshold = torch.where(cuts, threshold.double(), math.inf)
     threshold = functional.pad(threshold, (1, 0), value=math.inf)
-    columns = (threshold.cummin(-1).values, held[..., 1, :], held[..., 0, :])
+    columns = (threshold.cummin(-1).values, totals[..., 1, :], totals[..., 0, :])
     return Curve(*(torch.where(broken.unsqueeze(-1), math.nan, column) for column in columns))
 
 

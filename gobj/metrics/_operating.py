@@ -10,21 +10,21 @@ from gobj.metrics._curve import Curve, ratio
 
 
 class Objective(NamedTuple):
-    """What is best where what is held.
+    """Which rate is optimized while which is constrained.
 
     Attributes:
         name: Name of its value in the results.
         argument: Name of the target.
-        best: Rate that is to be best.
-        held: Rate that is held.
+        optimized: Rate that is to be best.
+        constrained: Rate that has to meet a target.
         start: Where the target holds most easily, and the answer where it holds nowhere: entry 0,
             nothing positive, or entry -1, everything positive.
     """
 
     name: str
     argument: str
-    best: str
-    held: str
+    optimized: str
+    constrained: str
     start: int
 
 
@@ -56,14 +56,14 @@ def rates(curve: Curve) -> dict[str, Tensor]:
 
 def operating_point(curve: Curve, objective: Objective, target: Number) -> dict[str, Tensor]:
     """Return the objective's value and its threshold by name, each ``[*labels]``."""
-    name, argument, best, held, start = objective
+    name, argument, optimized, constrained, start = objective
     _check_rate(argument, target, curve.threshold.shape[:-1])
     table = rates(curve)
-    value, share = table[best], table[held]
+    value, share = table[optimized], table[constrained]
     if isinstance(target, Tensor):  # a share equal to the target must not miss it by rounding
         share, target = share.to(target.dtype), target.unsqueeze(-1)
-    met = share <= target if held in LOW_IS_GOOD else share >= target
-    merit = torch.where(met, -value if best in LOW_IS_GOOD else value, -2)
+    met = share <= target if constrained in LOW_IS_GOOD else share >= target
+    merit = torch.where(met, -value if optimized in LOW_IS_GOOD else value, -2)
     # Of equal entries argmax takes the first, which is the fewest positives; where none meets the
     # target all are equal.
     last = merit.shape[-1] - 1

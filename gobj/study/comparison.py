@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
         models: The models.
         validation: Value at the target on the validation rows, best over thresholds.
         value: The same on the test rows.
-        train_reach: How far the held rate goes on the training rows.
+        train_reach: How far the constrained rate goes on the training rows.
         test_reach: The same, test rows.
         threshold: The objective's own, or for BCE the best that meets the target on the training
             rows.

@@ -39,8 +39,8 @@ def is_reached(goal: Goal, reaches: list[Tensor]) -> bool:
 def explain_miss(goal: Goal, reaches: list[Tensor]) -> str:
     """Say how near the methods come to a target that none of them meets."""
     nearest = max((reach.median().item() for reach in reaches), key=lambda rate: rate * goal.way)
-    held = spell(goal.objective.held)
-    return f"the best {held} with {FEWEST_HITS} right examples or more is {nearest:.3g}"
+    rate = spell(goal.objective.constrained)
+    return f"the best {rate} with {FEWEST_HITS} right examples or more is {nearest:.3g}"
 
 
 def answer(findings: Findings) -> str:
@@ -69,8 +69,9 @@ def answer(findings: Findings) -> str:
 
 def caution(findings: Findings) -> str:
     """Warn where the objective's threshold, tight on training rows, misses on test rows."""
-    goal, held = findings.goal, estimate(findings.outcomes[-1].test[findings.goal.objective.held])
-    if goal.is_met(held.mean + goal.way * held.half_width):
+    goal, tested = findings.goal, findings.outcomes[-1].test
+    rate = estimate(tested[goal.objective.constrained])
+    if goal.is_met(rate.mean + goal.way * rate.half_width):
         return ""
     return (
         f"Beware: on test rows the objective's threshold misses {goal.condition}; before use take "

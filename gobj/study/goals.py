@@ -19,7 +19,7 @@ class Goal(NamedTuple):
     """An objective and its target.
 
     Attributes:
-        objective: What is best where what is held.
+        objective: Which rate is optimized while which is constrained.
         target: In (0, 1).
     """
 
@@ -33,18 +33,19 @@ class Goal(NamedTuple):
 
     @property
     def way(self) -> int:
-        """Return +1 where the held rate has to stay at or above the target, -1 where below."""
-        return -1 if self.objective.held in LOW_IS_GOOD else 1
+        """Return +1 where the rate must stay at or above the target, -1 where below."""
+        return -1 if self.objective.constrained in LOW_IS_GOOD else 1
 
     @property
     def condition(self) -> str:
-        """Say what is held, such as ``precision >= 0.9``."""
-        return f"{spell(self.objective.held)} {'>=' if self.way > 0 else '<='} {self.target:g}"
+        """Say the constraint, such as ``precision >= 0.9``."""
+        sign = ">=" if self.way > 0 else "<="
+        return f"{spell(self.objective.constrained)} {sign} {self.target:g}"
 
     @property
     def sign(self) -> int:
         """Return +1 where a high value is good, -1 where a low one is."""
-        return -1 if self.objective.best in LOW_IS_GOOD else 1
+        return -1 if self.objective.optimized in LOW_IS_GOOD else 1
 
     def loss(
         self, logits: Tensor, labels: Tensor, weights: Tensor | None, state: gobj.DualState
@@ -61,20 +62,20 @@ class Goal(NamedTuple):
         return point[self.objective.name], point[f"{self.objective.name}_threshold"]
 
     def reach(self, curve: Curve) -> Tensor:
-        """Return how far the held rate goes on a curve, of thresholds that are of use, per label.
+        """Return how far the constrained rate goes on a curve, per label.
 
         One lucky example makes a perfect precision or NPV: of use are thresholds with some examples
         on the right side.
         """
         negatives = curve.false_positives[..., -1:] - curve.false_positives
-        hits = {"precision": curve.true_positives, "npv": negatives}.get(self.objective.held)
-        held = rates(curve)[self.objective.held] * self.way
-        useful = held if hits is None else torch.where(hits >= FEWEST_HITS, held, 0)
+        hits = {"precision": curve.true_positives, "npv": negatives}.get(self.objective.constrained)
+        rate = rates(curve)[self.objective.constrained] * self.way
+        useful = rate if hits is None else torch.where(hits >= FEWEST_HITS, rate, 0)
         return useful.amax(-1) * self.way
 
-    def is_met(self, held: float) -> bool:
-        """Tell whether a held rate meets the target."""
-        return held * self.way >= self.target * self.way
+    def is_met(self, rate: float) -> bool:
+        """Tell whether a rate meets the target."""
+        return rate * self.way >= self.target * self.way
 
 
 def spell(name: str) -> str:
@@ -92,6 +93,6 @@ def make_goal(name: str, target: float | None = None) -> Goal:
     known = {objective.name: objective for objective in OBJECTIVES}
     require(name in known, "--objective", f"be one of {', '.join(known)}", repr(name))
     if target is None:
-        target = 0.1 if known[name].held in LOW_IS_GOOD else 0.9
+        target = 0.1 if known[name].constrained in LOW_IS_GOOD else 0.9
     check_number("--target", target, low=0, high=1, function="gobj")
     return Goal(known[name], target)

@@ -37,7 +37,7 @@ def make_parser() -> Parser:
     add("--positive", metavar="VALUE", help=positive)
     add("--weights", metavar="COLUMN", help="case weights, in training and in all metrics")
     add("--objective", default=names[0], help=f"{', '.join(names)}{default}")
-    target = "of what is held, in (0, 1); default: 0.9, or 0.1 of an FPR or a budget"
+    target = "of the constrained rate, in (0, 1); default: 0.9, or 0.1 of an FPR or a budget"
     add("--target", type=float, help=target)
     add("--model", choices=("linear", "mlp"), default="linear", help=default[2:])
     add("--seeds", type=int, default=10, help=f"number of splits{default}")

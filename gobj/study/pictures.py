@@ -49,7 +49,7 @@ def _curves(axes: Axes, findings: Findings, across: str, up: str) -> None:
         (x, _, dx), (y, _, dy) = (estimate(outcome.test[name]) for name in (across, up))
         point = axes.errorbar(x, y, dy, dx, marker, color=colour, markersize=size, capsize=3)
         point.set_label(outcome.models.method)
-    held, target = findings.goal.objective.held, findings.goal.target
+    held, target = findings.goal.objective.constrained, findings.goal.target
     if held in (across, up):
         line = axes.axhline if held == up else axes.axvline
         line(target, color="black", linestyle=":", label=findings.goal.condition)

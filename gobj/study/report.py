@@ -53,8 +53,8 @@ def spread(values: Tensor) -> str:
 
 
 def _row(goal: Goal, outcome: Outcome) -> dict[str, str]:
-    """Return a method's cells under their heads; a rate that is held is not shown twice."""
-    held, (method, setting, seconds, *_) = goal.objective.held, outcome.models
+    """Return a method's cells under their heads; a rate that is constrained is not shown twice."""
+    held, (method, setting, seconds, *_) = goal.objective.constrained, outcome.models
     tested = dict.fromkeys([held, "precision", "recall"])
     return {
         "": method,

@@ -146,7 +146,7 @@ def test_a_transform_is_refused_in_one_sentence_and_leaves_the_module_usable(
 
 
 @each_module
-def test_a_module_that_rests_goes_through_transforms(case: Case) -> None:
+def test_a_module_in_evaluation_goes_through_transforms(case: Case) -> None:
     criterion, logits, labels = stepped(case).eval(), *BATCH
     slope = grad(lambda x: criterion(x, labels))(logits)
     rule = case.rule.frozen()
@@ -293,7 +293,7 @@ def test_a_function_may_be_computed_again_for_its_activations(case: Case, reentr
 
 
 @each_module
-def test_a_closure_may_evaluate_a_module_that_rests_as_often_as_it_likes(case: Case) -> None:
+def test_a_closure_may_call_a_module_in_evaluation_as_often_as_it_likes(case: Case) -> None:
     torch.manual_seed(0)
     net = Net(stepped(case))
     inputs, labels = torch.randn(20, 4).double(), BATCH[1]

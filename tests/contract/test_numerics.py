@@ -80,7 +80,7 @@ def test_a_batch_without_weight_costs_nothing_and_teaches_nothing(case: Case, ju
 
 
 @each_stateful
-def test_a_label_without_weight_rests_while_the_others_learn(case: Case) -> None:
+def test_a_label_without_weight_keeps_its_state_while_the_others_learn(case: Case) -> None:
     logits, labels, _ = sample(case)
     weights = torch.tensor([1.0, 0.0, 1.0]).expand(20, 3)
     state = warmed(case, (3,))

@@ -111,7 +111,7 @@ def test_the_answer_follows_the_paired_difference(
     objective: str, own: list[float], begins: str
 ) -> None:
     goal = make_goal(objective, 0.9)
-    held = goal.objective.held
+    held = goal.objective.constrained
     values = {"BCE": [0.4, 0.5, 0.61], "class-weighted BCE": [0.41, 0.5, 0.6], "objective": own}
     outcomes = [outcome_of(method, value, held) for method, value in values.items()]
     assert answer(find(goal, outcomes)).startswith(begins)
@@ -126,7 +126,7 @@ def test_the_objective_is_compared_with_the_better_cross_entropy(
 ) -> None:
     goal = make_goal(objective, 0.9)
     values = {"BCE": [0.5] * 3, "class-weighted BCE": [0.4] * 3, "objective": [0.4, 0.5, 0.6]}
-    outcomes = [outcome_of(*item, goal.objective.held) for item in values.items()]
+    outcomes = [outcome_of(*item, goal.objective.constrained) for item in values.items()]
     assert find(goal, outcomes).baseline.models.method == baseline
 
 
@@ -156,7 +156,7 @@ def test_a_threshold_that_misses_on_test_rows_is_warned_of(
     objective: str, rate: float, warns: bool
 ) -> None:
     goal = make_goal(objective, 0.9)
-    outcome = outcome_of("objective", [0.1, 0.2, 0.3], goal.objective.held, rate)
+    outcome = outcome_of("objective", [0.1, 0.2, 0.3], goal.objective.constrained, rate)
     assert bool(caution(find(goal, [outcome] * 3))) == warns
 
 

@@ -152,12 +152,12 @@ def ordinary(draw: Draw, labels: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 def leads_back(chain: Chain, state: Any, draw: Draw) -> bool:
     """Tell whether ordinary batches bring a state back among them.
 
-    A threshold that is tracked comes back to where the scores are; with anchors that of the last,
-    as others may be met by any threshold. The Lagrangian of a rule that goes by steps is of the
-    size of one that met ordinary batches alone, or at least on its way down.
+    A threshold that is tracked comes back to where the scores are, or at least a tenth of its way;
+    with anchors that of the last, as others may be met by any threshold. The Lagrangian of a rule
+    that goes by steps is of the size of one that met ordinary batches alone, or on its way down.
     """
     aims = dict.fromkeys(chain.settings.keys() - {"rule", "surrogate"}, 0.9)  # within reach
-    settings, fresh, losses = {**chain.settings, **aims}, chain.start, []
+    settings, start, fresh, losses = {**chain.settings, **aims}, state, chain.start, []
     tracks = isinstance(chain.settings["rule"], gobj.ImplicitMultiplier)
     for _ in range(ORDINARY):
         batch = ordinary(draw, chain.labels)
@@ -166,8 +166,11 @@ def leads_back(chain: Chain, state: Any, draw: Draw) -> bool:
         if not tracks:
             loss, fresh = chain.loss(*batch, fresh, **settings)
     if tracks:
-        last = state.threshold[..., -1] if hasattr(state, "anchors") else state.threshold
-        return math.isfinite(losses[-1]) and bool((last.abs() < 10).all())
+        first, last = (
+            x.threshold[..., -1].abs() if hasattr(x, "anchors") else x.threshold.abs()
+            for x in (start, state)
+        )
+        return math.isfinite(losses[-1]) and bool((last < torch.clamp(0.9 * first, min=10)).all())
     small = abs(losses[-1]) <= 10 + 10 * abs(loss.item())
     return small or abs(losses[-1]) < 0.9 * abs(losses[0])
 

@@ -1,5 +1,6 @@
 """One batch: cleaned scores, labels and weights, seen from its thresholds, summed and reduced."""
 
+import math
 import operator
 from functools import reduce
 from typing import Any, NamedTuple
@@ -29,13 +30,14 @@ MAX_SCORE = 1e18  # an infinite score counts as this, whose square is finite in 
 class Batch(NamedTuple):
     """Examples in float32 or wider, cleaned: what has weight 0 is replaced by zeros.
 
+    What is no label or no weight is NaN.
+
     Attributes:
         scores: Shape ``[n, *labels]``.
         labels: Share of a positive that each example is, shape of the scores.
         prior: Share of positives in the constant of a form: the labels, or what replaces them.
         weights: Broadcast against the scores; None is 1 each.
-        total: Sum of the weights, ``[*labels]``; NaN for a label with a weight below 0 or with a
-            label outside of [0, 1], so that every average is NaN.
+        total: Sum of the weights, ``[*labels]``.
     """
 
     scores: Tensor
@@ -102,14 +104,11 @@ def make_batch(
     check_labels(logits, labels)
     scores = widen(logits)
     targets, mass = clean_labels(labels, weights, ignore_index, scores)
-    total: Number = scores.shape[0]
-    if mass is not None:
-        scores = torch.where(mass != 0, scores, 0)
-        total = mass.expand_as(scores).sum(0) + poison(mass)
-    if labels.dtype == torch.bool:
-        total = scores.new_zeros(scores.shape[1:]) + total
+    if mass is None:
+        total = scores.new_zeros(scores.shape[1:]) + scores.shape[0]
     else:
-        total = poison(torch.addcmul(targets, targets, targets, value=-1)) + total
+        scores = scores.masked_fill(mass == 0, 0)
+        total = mass.expand_as(scores).sum(0)
     prior = targets if label_priors is None else spread_priors(label_priors, scores)
     return Batch(scores, targets, prior, mass, total)
 
@@ -154,19 +153,38 @@ def without_gradient(values: Tensor) -> Tensor:
 def clean_labels(
     labels: Tensor, weights: Number | None, ignore_index: int | None, scores: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """Return labels in the dtype of the scores, 0 where they have no weight, and the weights."""
-    mass = None if weights is None else spread_weights(weights, scores)
+    """Return labels in the dtype of the scores, 0 where they have no weight, and the weights.
+
+    A label outside of [0, 1], such as a missing one, and a weight below 0 become NaN.
+    """
+    mass = spread_weights(weights, scores)
     if ignore_index is not None:
-        # integers are compared as integers: 156 is -100 in 8 bits
-        given = labels if labels.is_floating_point() else labels.long()
-        known = given != ignore_index
+        known = is_known(labels, ignore_index)
         mass = known.to(scores.dtype) if mass is None else torch.where(known, mass, 0)
     targets = without_gradient(labels).to(scores.dtype)
-    return (targets if mass is None else torch.where(mass != 0, targets, 0)), mass
+    if mass is not None:
+        targets = targets.masked_fill(mass == 0, 0)
+    return (targets if labels.dtype == torch.bool else only_shares(targets)), mass
 
 
-def spread_weights(weights: Number, scores: Tensor) -> Tensor:
-    """Return weights that broadcast against the scores from the left, in their rank and dtype."""
+def is_known(labels: Tensor, ignore_index: int) -> Tensor:
+    """Tell which labels are not the one to ignore."""
+    # integers are compared as integers: 156 is -100 in 8 bits
+    return (labels if labels.is_floating_point() else labels.long()) != ignore_index
+
+
+def only_shares(values: Tensor) -> Tensor:
+    """Replace numbers outside of [0, 1] by NaN, and keep the others."""
+    return values.masked_fill(values != values.clamp(0, 1), math.nan)
+
+
+def spread_weights(weights: Number | None, scores: Tensor) -> Tensor | None:
+    """Return weights that broadcast against the scores from the left, in their rank and dtype.
+
+    Below 0 they become NaN.
+    """
+    if weights is None:
+        return None
     if not isinstance(weights, Tensor):
         check_number("weights", weights, low=0, closed=True)
         return as_tensor(weights, scores).reshape((1,) * scores.dim())
@@ -175,17 +193,17 @@ def spread_weights(weights: Number, scores: Tensor) -> Tensor:
         shape = list(scores.shape)
         refuse("weights", f"be a scalar or match the leading dimensions of {shape}", weights)
     ones = (1,) * (scores.dim() - weights.dim())
-    return without_gradient(weights).to(scores.dtype).reshape(weights.shape + ones)
+    return not_negative(without_gradient(weights).to(scores.dtype).reshape(weights.shape + ones))
+
+
+def not_negative(values: Tensor) -> Tensor:
+    """Replace numbers below 0 by NaN, and keep the others."""
+    return values.masked_fill(values < 0, math.nan)
 
 
 def nonzero(total: Tensor) -> Tensor:
     """Return a total weight to divide by: one of 0, whose sums are all 0, becomes tiny."""
     return total.clamp(min=torch.finfo(total.dtype).tiny)
-
-
-def poison(values: Tensor) -> Tensor:
-    """Return 0, or NaN where any value over the examples is below 0 or NaN, without a branch."""
-    return values.clamp(max=0).sum(0).sqrt()
 
 
 class Points(NamedTuple):

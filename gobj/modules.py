@@ -204,8 +204,8 @@ class StatefulLoss(GobjModule):
         """
         check_logits(logits)
         check_labels(logits, labels)
-        if isinstance(weights, Tensor):
-            weights = self._rows(spread_weights(weights, widen(logits)).expand_as(logits))
+        spread = spread_weights(weights, widen(logits))
+        weights = None if spread is None else self._rows(spread.expand_as(logits))
         moving = self.training and torch.is_grad_enabled()
         if moving and isinstance(self.multiplier, nn.Parameter):
             with torch.no_grad():

@@ -1,12 +1,11 @@
 """Labels, weights and reductions of the losses without state: one mechanism for all of them."""
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gobj._batch import clean_labels, spread_weights, widen
+from gobj._batch import clean_labels, widen
 from gobj._checks import REDUCTIONS, Number, Reduction, check_choice
 
 MeanOver = Literal["elements", "weights", "class_weights", "all_weights"]
@@ -25,34 +24,18 @@ def check_reductions(reduction: str, mean_over: str) -> None:
     check_choice("mean_over", mean_over, tuple(_FACTORS))
 
 
-def element_weights(weights: Number | None, elements: Tensor) -> Tensor | None:
-    """Spread weights from the left over the elements of a loss; below 0 they become NaN."""
-    return None if weights is None else not_negative(spread_weights(weights, elements))
-
-
-def not_negative(values: Tensor) -> Tensor:
-    """Replace numbers below 0 by NaN, and keep the others."""
-    return torch.where(values >= 0, values, math.nan)
-
-
 def clean_elements(
     logits: Tensor, labels: Tensor, weights: Number | None, ignore_index: int | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return scores, labels and weights of binary elements, zeros where the weight is 0.
-
-    A label outside of [0, 1] and a weight below 0 become NaN.
-    """
+    """Return scores, labels and weights of binary elements, zeros where the weight is 0."""
     scores = widen(logits)
     targets, mass = clean_labels(labels, weights, ignore_index, scores)
-    targets = torch.where((targets >= 0) & (targets <= 1), targets, math.nan)
-    if mass is None:
-        return scores, targets, None
-    return torch.where(mass != 0, scores, 0), targets, not_negative(mass)
+    return drop_weightless(scores, mass), targets, mass
 
 
 def drop_weightless(values: Tensor, weights: Tensor | None) -> Tensor:
     """Replace what has weight 0 by 0, so that neither its value nor its gradient can matter."""
-    return values if weights is None else torch.where(weights != 0, values, 0)
+    return values if weights is None else values.masked_fill(weights == 0, 0)
 
 
 def bound(logits: Tensor) -> Tensor:

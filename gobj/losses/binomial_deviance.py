@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from gobj._batch import widen
+from gobj._batch import is_known, spread_weights, widen
 from gobj._checks import Number, Reduction, refuse
-from gobj.losses._elements import drop_weightless, element_weights, nonzero_or_one
+from gobj.losses._elements import drop_weightless, nonzero_or_one
 from gobj.losses.pairs import binomial_deviance_of_pairs, pairs_from_labels
 from gobj.stateless import StatelessLoss
 
@@ -76,9 +76,9 @@ def binomial_deviance_loss(
     if not (isinstance(labels, Tensor) and labels.shape == embeddings.shape[:1]):
         refuse("labels", f"have shape {list(embeddings.shape[:1])}", labels)
     embeddings = widen(embeddings)
-    mass = element_weights(weights, embeddings.new_ones(labels.shape))
+    mass = spread_weights(weights, embeddings.new_ones(labels.shape))
     if ignore_index is not None:
-        known = (labels if labels.is_floating_point() else labels.long()) != ignore_index
+        known = is_known(labels, ignore_index)
         mass = known.to(embeddings.dtype) if mass is None else torch.where(known, mass, 0)
     if mass is not None:
         embeddings = drop_weightless(embeddings, mass.unsqueeze(1))

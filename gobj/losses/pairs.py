@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gobj._batch import widen
+from gobj._batch import spread_weights, widen
 from gobj._checks import (
     REDUCTIONS,
     Number,
@@ -21,7 +21,6 @@ from gobj._checks import (
 from gobj.losses._elements import (
     bound,
     drop_weightless,
-    element_weights,
     nonzero_or_one,
     reduce_losses,
 )
@@ -79,7 +78,7 @@ def pairs_from_labels(
         refuse("labels", "have shape [n]", labels)
     check_number("negative_cost", negative_cost, low=0, high=sys.float_info.max, closed=True)
     like = torch.ones(labels.shape, dtype=dtype, device=labels.device)
-    spread = element_weights(weights, like)
+    spread = spread_weights(weights, like)
     shares = like if spread is None else spread / nonzero_or_one(spread.sum()) * like
     diagonal = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     same = labels.unsqueeze(1) == labels
@@ -137,7 +136,7 @@ def binomial_deviance_of_pairs(
     check_number("beta", beta)
     check_choice("reduction", reduction, REDUCTIONS)
     similarity = widen(similarity)
-    spread = element_weights(weights, similarity)
+    spread = spread_weights(weights, similarity)
     closeness = bound(drop_weightless(similarity, spread)) - beta
     margin = alpha * closeness * drop_weightless(mask.to(similarity.dtype), spread)
     return reduce_losses(-functional.logsigmoid(margin), reduction, weights=spread)

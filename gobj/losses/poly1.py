@@ -6,15 +6,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from gobj._batch import widen
+from gobj._batch import not_negative, only_shares, spread_weights, widen
 from gobj._checks import Number, Reduction, check_choice, check_logits, check_number, refuse
 from gobj.losses._elements import (
     MeanOver,
     bound,
     check_reductions,
     drop_weightless,
-    element_weights,
-    not_negative,
     reduce_losses,
     weigh,
 )
@@ -101,7 +99,7 @@ def poly1_cross_entropy_loss(
     poly1 = _Poly1(
         axis, epsilon, label_smoothing, weight_form, _of_classes(class_weights, logits, axis)
     )
-    mass = element_weights(weights, elements)
+    mass = spread_weights(weights, elements)
     if labels.shape == logits.shape:
         losses = poly1.of_distribution(logits, labels.to(logits.dtype), mass)
         return reduce_losses(losses, reduction, weights=mass, mean_over=mean_over)
@@ -141,8 +139,7 @@ class _Poly1(NamedTuple):
     def of_distribution(self, logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
         """Return the cost of each element under a distribution of the right class."""
         spread = None if weights is None else weights.unsqueeze(self.axis)
-        target = drop_weightless(target, spread)
-        target = torch.where((target >= 0) & (target <= 1), target, math.nan)
+        target = only_shares(drop_weightless(target, spread))
         log_p = torch.log_softmax(bound(drop_weightless(logits, spread)), self.axis)
         each = self.of_each_class(log_p)
         expected = (target * each).sum(self.axis)

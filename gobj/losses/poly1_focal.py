@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gobj._batch import as_tensor
+from gobj._batch import as_tensor, is_known, not_negative
 from gobj._checks import (
     Number,
     Reduction,
@@ -23,7 +23,6 @@ from gobj.losses._elements import (
     bound,
     check_reductions,
     clean_elements,
-    not_negative,
     reduce_losses,
     weigh,
 )
@@ -121,7 +120,7 @@ def poly1_focal_loss(
         losses = focus * (weigh(cross_entropy, factor) + epsilon * wrong)
     else:
         losses = weigh(focus * (cross_entropy + epsilon * wrong), factor)
-    counted = None if ignore_index is None else _known(labels, ignore_index)
+    counted = None if ignore_index is None else is_known(labels, ignore_index)
     return reduce_losses(
         losses,
         reduction,
@@ -130,10 +129,6 @@ def poly1_focal_loss(
         class_weights=factor,
         counted=counted,
     )
-
-
-def _known(labels: Tensor, ignore_index: int) -> Tensor:
-    return (labels if labels.is_floating_point() else labels.long()) != ignore_index
 
 
 def _per_label(name: str, values: Tensor | None, scores: Tensor) -> Tensor | None:

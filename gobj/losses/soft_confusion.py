@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gobj._batch import as_tensor, clean_labels, poison, widen
+from gobj._batch import as_tensor, clean_labels, only_shares, spread_weights, widen
 from gobj._checks import Number, check_labels, check_logits, check_number, refuse
-from gobj.losses._elements import bound, drop_weightless, element_weights, not_negative
+from gobj.losses._elements import bound, drop_weightless
 
 
 class SoftConfusion(NamedTuple):
@@ -103,7 +103,6 @@ def soft_confusion(
     if class_dim is None:
         check_labels(scores, labels)
         members, mass = clean_labels(labels, weights, ignore_index, scores)
-        mass = None if mass is None else not_negative(mass)
     else:
         class_dim = _check_classes(logits, labels, class_dim)
         members, mass = _memberships(scores, labels, weights, class_dim, ignore_index)
@@ -131,9 +130,7 @@ def _count(
     if mass is not None:
         sides = sides * mass
     cells = (degrees.unsqueeze(1) * sides).sum([dim + 2 for dim in dims]).flatten(0, 1)
-    broken = poison(torch.addcmul(members, members, members, value=-1))
-    kept = [dim - 1 for dim in dims if dim > 0]
-    return SoftConfusion(*(cells + (broken.sum(kept) if kept else broken)).unbind(0))
+    return SoftConfusion(*cells.unbind(0))
 
 
 def _sigmoid(x: Tensor) -> Tensor:
@@ -171,10 +168,10 @@ def _memberships(
     ignore_index: int | None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the share that each element has in each class, and the weights of the elements."""
-    mass = element_weights(weights, scores.select(class_dim, 0))
+    mass = spread_weights(weights, scores.select(class_dim, 0))
     if labels.shape == scores.shape:
         mass = None if mass is None else mass.unsqueeze(class_dim)
-        return drop_weightless(labels.to(scores.dtype), mass), mass
+        return only_shares(drop_weightless(labels.to(scores.dtype), mass)), mass
     labels = labels if labels.is_floating_point() else labels.long()
     number = scores.shape[class_dim]
     classes = torch.arange(number, device=labels.device)

@@ -1,6 +1,5 @@
 """One batch as a curve counts it."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -57,10 +56,9 @@ def make_examples(
     check_labels(logits, labels)
     scores = widen(logits.detach())
     shares, mass = clean_labels(labels, weights, ignore_index, scores)
-    shares = torch.where((shares >= 0) & (shares <= 1), shares, math.nan)
     if mass is None:
         return Examples(scores, shares, None, None)
-    return Examples(scores, shares, torch.where(mass >= 0, mass, math.nan), mass != 0)
+    return Examples(scores, shares, mass, mass != 0)
 
 
 def _check_columns(shape: torch.Size, logits: Tensor, labels: Tensor) -> None:

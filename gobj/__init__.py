@@ -1,4 +1,21 @@
-"""Losses for the goal that a classifier really has, as pure functions with explicit dual state."""
+"""Losses for the goal that a classifier really has, as pure functions with explicit dual state.
+
+    state = gobj.init_state()
+    loss, state = gobj.recall_at_precision_loss(logits, labels, state, target_precision=0.9)
+
+Objectives: recall_at_precision_loss, precision_at_recall_loss, tpr_at_fpr_loss, fpr_at_tpr_loss,
+    specificity_at_npv_loss, recall_at_budget_loss; each has a module in gobj.nn.
+Areas: average_precision_loss, precision_recall_auc_loss, roc_auc_loss, pairwise_roc_auc_loss.
+State: init_state, state_dict, load_state_dict.
+A problem of your own: LinearForm, Problem, constrained_loss, or its steps observe, update, weigh.
+Rules: ImplicitMultiplier (the default), DualAscent, FrozenDual, OptimizerAscent.
+Surrogates: cross_entropy, hinge, squared_hinge, generalized_cross_entropy, sigmoid, zero_one.
+Soft counts: f_beta_loss and others, confusion_metric_loss, soft_confusion.
+Other losses: poly1_cross_entropy_loss, poly1_focal_loss, binomial_deviance_loss.
+Labels and weights: multilabel_from_multiclass, class_weights_from_counts, weights_from_labels,
+    weighted_sum_over_heads, unet_weight_map.
+Curves over batches, and the threshold to deploy: gobj.metrics.
+"""
 
 from gobj import metrics, nn
 from gobj._batch import Sums

@@ -15,6 +15,7 @@ from gobj._checks import (
     check_labels,
     check_logits,
     check_number,
+    is_number,
     per_label,
     refuse,
 )
@@ -70,15 +71,21 @@ class Batch(NamedTuple):
             weights = None if weights is None else weights.unsqueeze(-1)
         return Points(scores, labels, 1 - labels, prior, weights, scores - threshold, several)
 
-    def averages(self, losses: Tensor, total: Tensor | None = None) -> Tensor:
+    def averages(self, losses: Tensor, total: Number | None = None) -> Tensor:
         """Return the weighted average of each label, 0 where nothing has weight.
 
         It divides by a ``total`` weight, by default the batch's own.
         """
         weighted = losses if self.weights is None else losses * self.weights
-        return weighted.sum(0) / nonzero(self.total if total is None else total)
+        return weighted.sum(0) / nonzero(self.total_of(total))
 
-    def reduce(self, losses: Tensor, reduction: Reduction, total: Tensor | None = None) -> Tensor:
+    def total_of(self, given: Number | None) -> Tensor:
+        """Return the weight that a mean divides by: a given one, or that of the batch."""
+        if given is None or isinstance(given, Tensor):
+            return self.total if given is None else given
+        return as_tensor(given, self.scores)
+
+    def reduce(self, losses: Tensor, reduction: Reduction, total: Number | None = None) -> Tensor:
         """Reduce the losses of examples as torch does.
 
         Each is scaled such that their mean is the mean over labels of the averages.
@@ -86,8 +93,8 @@ class Batch(NamedTuple):
         if reduction == "mean":
             averages = self.averages(losses, total)
             return averages.sum() / max(averages.numel(), 1) if averages.dim() else averages
-        total = self.total if total is None else total
-        relative = losses.shape[0] / torch.where(total == 0, 1, total)
+        weight = self.total_of(total)
+        relative = losses.shape[0] / torch.where(weight == 0, 1, weight)
         each = losses * (relative if self.weights is None else self.weights * relative)
         return each.sum() if reduction == "sum" else each
 
@@ -169,6 +176,10 @@ def clean_labels(
 
 def is_known(labels: Tensor, ignore_index: int) -> Tensor:
     """Tell which labels are not the one to ignore."""
+    if not (is_number(ignore_index) and ignore_index == ignore_index):  # noqa: PLR0124, NaN
+        refuse(
+            "ignore_index", "be a number or None; a NaN label is left out by weight 0", ignore_index
+        )
     # integers are compared as integers: 156 is -100 in 8 bits
     return (labels if labels.is_floating_point() else labels.long()) != ignore_index
 
@@ -302,6 +313,10 @@ class Sums(NamedTuple):
         """Return the sums of the joined batch."""
         joined: Sums = unflatten(self, map(torch.add, leaves(self), leaves(other)))
         return joined
+
+    def __radd__(self, other: int) -> "Sums":
+        """Return itself where :func:`sum` begins with 0."""
+        return self if other == 0 else NotImplemented
 
     @property
     def false_negatives(self) -> Tensor:

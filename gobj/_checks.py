@@ -34,7 +34,7 @@ def _called_function() -> str:
             break
         if "self" in frame.f_locals:
             name = type(frame.f_locals["self"]).__name__
-        elif not code.startswith("<"):
+        elif not code.startswith(("<", "_")):
             name = code
         frame = frame.f_back
     return name

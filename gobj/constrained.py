@@ -12,7 +12,7 @@ from gobj._batch import Batch, Points, Sums, make_batch
 from gobj._checks import REDUCTIONS, Number, Reduction, check_choice, refuse
 from gobj.duals.implicit import ImplicitMultiplier
 from gobj.duals.rule import DualRule
-from gobj.problem import Problem
+from gobj.problem import AnyProblem, Problem, check_problem
 from gobj.state import AreaState, DualState, State, cast, keep_usable, leaves, unflatten
 from gobj.surrogates import Surrogate
 
@@ -20,7 +20,6 @@ DEFAULT_RULE = ImplicitMultiplier()
 RATE_OF_RATES = 0.1  # weight of a batch in the rates that an area keeps
 MAX_AVERAGE = 1e6  # a batch with a larger average leaves the state as it was
 
-AnyProblem = Problem | Callable[[AreaState], Problem]
 AnyState = DualState | AreaState
 
 
@@ -115,7 +114,7 @@ def weigh(
     state: State,
     *,
     reduction: Reduction = "mean",
-    total_weight: Tensor | None = None,
+    total_weight: Number | None = None,
     **options: Unpack[Options],
 ) -> Tensor:
     r"""Return the loss at a state, which is left alone.
@@ -138,7 +137,8 @@ def weigh(
         ignore_index: Label that marks an example as absent; None for no such label.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, as for :func:`constrained_loss`.
         total_weight: The weight that a mean divides by, such as ``observe(...).weight`` of several
-            parts, broadcasts to ``[*labels]``; by default that of the batch.
+            parts or the number of their examples, broadcasts to ``[*labels]``; by default that of
+            the batch.
 
     Returns:
         The loss.
@@ -241,7 +241,7 @@ def update(
         leave it as it was.
 
     Raises:
-        ValueError: If the state is not one of the rule, or the sums are none.
+        ValueError: If the state is not one of the rule and the problem, or the sums are none.
 
     Example:
         >>> import gobj, torch
@@ -255,6 +255,7 @@ def update(
         See :func:`weigh`.
     """
     _check_state(state, rule)
+    check_problem(problem, state)
     if not isinstance(sums, Sums):
         refuse("sums", "come from gobj.observe", type(sums))
     before = cast(state, sums.weight.dtype)
@@ -292,15 +293,11 @@ def _make_call(
     label_priors = label_priors.detach() if isinstance(label_priors, Tensor) else label_priors
     batch = make_batch(logits, labels, weights, label_priors, ignore_index)
     _check_state(state, rule)
-    area = isinstance(state, AreaState)
-    if not (callable(problem) or isinstance(problem, Problem)):
-        refuse("problem", "be a gobj.Problem, or for an area a function that returns one", problem)
-    if area == isinstance(problem, Problem):
-        made = "init_state without anchors" if area else "init_state(anchors=...)"
-        refuse("state", f"come from {made}", type(state))
-    shape = state.threshold.shape[:-1] if area else state.threshold.shape
-    if shape != logits.shape[1:]:
-        refuse("state", f"have the label shape {list(logits.shape[1:])}", state.threshold)
+    check_problem(problem, state)
+    of_state, labels_shape = state.threshold.shape, logits.shape[1:]
+    if (of_state[:-1] if isinstance(state, AreaState) else of_state) != labels_shape:
+        made = f"have the label shape {list(labels_shape)}, by init_state({tuple(labels_shape)})"
+        refuse("state", made, state.threshold)
     surrogate = rule.surrogate if surrogate is None else surrogate
     if not isinstance(surrogate, Surrogate):
         refuse("surrogate", "be a gobj.Surrogate", surrogate)

@@ -71,6 +71,8 @@ def init_state(
     References:
         The explicit state follows `optax <https://github.com/google-deepmind/optax>`_.
     """
+    if not isinstance(labels, tuple | list):
+        refuse("labels", "be the label shape, such as (5,)", labels)
     if dtype not in (torch.float32, torch.float64):
         refuse("dtype", "be torch.float32 or torch.float64", dtype)
     if not isinstance(rule, DualRule):

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from gobj._batch import as_tensor, make_batch
 from gobj._checks import Number, broadcasts, refuse
-from gobj.problem import Problem
+from gobj.problem import Problem, check_forms
 from gobj.surrogates import Surrogate, cross_entropy
 
 
@@ -60,6 +60,7 @@ def lagrangian(
         Eban et al., `Scalable Learning of Non-Decomposable Objectives
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
+    check_forms(problem)
     batch = make_batch(logits, labels, weights, label_priors, ignore_index)
     price, cut = (
         _dual(name, value, batch.scores)

@@ -19,11 +19,11 @@ from gobj._checks import (
     check_number,
     refuse,
 )
-from gobj.constrained import DEFAULT_RULE, AnyProblem, constrained_loss
+from gobj.constrained import DEFAULT_RULE, constrained_loss
 from gobj.duals.lagrangian import OptimizerAscent
 from gobj.duals.rule import DualRule
 from gobj.initial import init_state
-from gobj.problem import Problem
+from gobj.problem import AnyProblem, Problem
 from gobj.state import state_dict, unflatten
 from gobj.stateless import GobjModule
 from gobj.surrogates import Surrogate, cross_entropy, hinge
@@ -230,7 +230,8 @@ class StatefulLoss(GobjModule):
         """
         check_logits(logits)
         if (anchor is None) != (self._anchors is None):
-            refuse("anchor", "be an index for an area, and None else", anchor)
+            several = f"be the index of one of {self.threshold.shape[-1]} anchors"
+            refuse("anchor", "be None" if self._anchors is None else several, anchor)
         threshold = self.threshold if anchor is None else self.threshold[:, anchor]
         return self._restored(self._rows(logits) > threshold, logits)
 
@@ -280,7 +281,8 @@ class StatefulLoss(GobjModule):
         """Refuse the state of another objective, target or range."""
         saved = bytes(state.tolist()).decode()
         if saved != repr(self):
-            refuse("state_dict", f"be of {self!r}, or lack `_extra_state`", saved)
+            ours = f"be of {self!r}; to change that on purpose, delete its `_extra_state`"
+            refuse("state_dict", ours, saved)
 
     def __repr__(self) -> str:
         """Return one line: what the state is for."""
@@ -325,7 +327,7 @@ def _prepare_to_load(module: Any, saved: dict[str, Any], prefix: str, *_: Any) -
     if own is not None and given is not None:
         near = own.shape == given.shape and torch.allclose(own, given.to(own), atol=ROUNDING)
         if not near:
-            refuse("state_dict", f"have the anchors {own.tolist()}", given)
+            refuse("state_dict", f"have the anchors {own.tolist()}", given, type(module).__name__)
     for name in module._tensors():
         tensor = saved.get(prefix + name)
         if isinstance(tensor, Tensor):

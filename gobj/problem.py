@@ -1,19 +1,23 @@
 """Objectives as pairs of linear forms of joint rates."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gobj._checks import Number
+from gobj._checks import Number, refuse
+from gobj.state import AreaState, DualState
 
 
 class LinearForm(NamedTuple):
     """Linear form of joint rates and class shares, with coefficients at or above zero on events.
 
-    An event that a form rewards is written as the complement that it costs: a reward for false
-    negatives is a cost on true positives and a change of the coefficient of ``positives``. So each
-    event has one upper bound, and the bound of the form is the form of the bounds.
+    A joint rate is a share of all examples, so that false positives and true negatives add up to
+    the share of the negatives. An event that a form rewards is written as the complement that it
+    costs: a reward for true positives, ``-TP``, is a cost on what is missed, ``FN - P``, which is
+    ``LinearForm(false_negative=1, positives=-1)``. So each event has one upper bound, and the bound
+    of the form is the form of the bounds.
 
     Attributes:
         false_negative: Coefficient of the share of missed positives.
@@ -44,8 +48,9 @@ class Problem(NamedTuple):
     Attributes:
         cost: What is minimised.
         constraint: What has to stay at or below 0.
-        rises: Whether a higher threshold repairs the constraint. None finds out: one that is met
-            where no example is called positive, whatever the data, is repaired upwards.
+        rises: Whether a high enough threshold meets the constraint; otherwise a low enough one has
+            to. None finds out: True if the constraint is met where no example is called positive,
+            whatever the data.
     """
 
     cost: LinearForm
@@ -73,6 +78,32 @@ class Problem(NamedTuple):
         if isinstance(rises, Tensor):
             return torch.where(rises, 1, -1)  # whole numbers take the dtype of what they multiply
         return 1.0 if rises else -1.0
+
+
+AnyProblem = Problem | Callable[[AreaState], Problem]
+
+
+def check_problem(problem: AnyProblem, state: DualState | AreaState) -> None:
+    """Require a problem, and a state with anchors if it is that of an area."""
+    area = isinstance(state, AreaState)
+    if not (callable(problem) or isinstance(problem, Problem)):
+        refuse("problem", "be a gobj.Problem, or for an area a function that returns one", problem)
+    if area == isinstance(problem, Problem):
+        made = "init_state without anchors" if area else "init_state(anchors=...)"
+        refuse("state", f"come from {made}", type(state))
+    if isinstance(problem, Problem):
+        check_forms(problem)
+
+
+def check_forms(problem: Problem) -> None:
+    """Require two linear forms whose events have no negative numbers for coefficients."""
+    for part, form in zip(problem._fields, problem[:2], strict=False):
+        if not isinstance(form, LinearForm):
+            refuse("problem", f"have a gobj.LinearForm as its {part}", form)
+        for name, value in zip(form._fields[:4], form, strict=False):
+            if not isinstance(value, Tensor) and value < 0:
+                complement = "be a cost on its complement: `LinearForm` shows how; or at or above 0"
+                refuse(f"{part}.{name}", complement, value)
 
 
 def absent(coefficient: Number) -> bool:

@@ -18,7 +18,7 @@ class DualState(NamedTuple):
             multiplier says nothing.
         threshold: Operating threshold in units of the logit, ``[*labels]``: an example is called
             positive where ``logit > threshold``.
-        previous_threshold: The one that the last batch was seen from, ``[*labels]``.
+        previous_threshold: The threshold before the last batch, ``[*labels]``.
         statistics: What the dual rule keeps for itself, a NamedTuple of tensors.
     """
 
@@ -35,7 +35,7 @@ class AreaState(NamedTuple):
         anchors: Where the anchors lie in the range of the area, each in (0, 1).
         multiplier: Price of the constraint at each anchor, at or above 0.
         threshold: Operating threshold of each anchor in units of the logit.
-        previous_threshold: The one that the last batch was seen from.
+        previous_threshold: The threshold before the last batch.
         rates: Running averages of three joint rates at each anchor, ``[*labels, anchors, 3]``:
             positives, true positives and false positives. They start at 0; their ratios count.
         statistics: What the dual rule keeps for itself, a NamedTuple of tensors.

@@ -168,3 +168,9 @@ def test_scores_in_single_precision_leave_anchors_in_double_alone() -> None:
     _, after = gobj.roc_auc_loss(torch.randn(20), torch.rand(20) < 0.5, state)
     assert torch.equal(after.anchors, anchors)
     assert not torch.equal(after.threshold, state.threshold)
+
+
+@pytest.mark.parametrize("labels", [torch.ones(3), 3], ids=["labels", "their number"])
+def test_a_new_state_wants_the_label_shape(labels: Any) -> None:
+    with pytest.raises(ValueError, match=r"^init_state: `labels` must be the label shape, .+; got"):
+        gobj.init_state(labels)

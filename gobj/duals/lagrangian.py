@@ -144,10 +144,11 @@ class DualAscent(LagrangianRule):
 
 @dataclass(frozen=True)
 class FrozenDual(LagrangianRule):
-    """Leave the state as it is: evaluation, or duals that the user moves.
+    """Leave the state as it is, for duals that the user moves.
 
     The loss is exactly the mean over labels of :func:`gobj.lagrangian` at the state's multiplier
-    and threshold. It accepts the state of any rule.
+    and threshold. It accepts the state of any rule, whose own loss at that state is
+    :func:`gobj.weigh`.
 
     Example:
         >>> import gobj, torch

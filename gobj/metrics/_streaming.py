@@ -132,9 +132,9 @@ def curve_merge(*states: CurveState) -> CurveState:
         >>> import torch
         >>> from gobj.metrics import curve_compute, curve_init, curve_merge, curve_update
         >>> scores, labels = torch.tensor([0.1, 0.9, 0.5]), torch.tensor([0, 1, 1])
-        >>> shards = [curve_update(curve_init(), scores[i:], labels[i:]) for i in (0, 2)]
+        >>> shards = [curve_update(curve_init(), scores[i::2], labels[i::2]) for i in (0, 1)]
         >>> curve_compute(curve_merge(*shards))["positives"].item()
-        3.0
+        2.0
     """
     if not states:
         refuse("states", "hold at least one state", states)

@@ -328,6 +328,8 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("weights of more dimensions", "weights", {"weights": torch.ones(4, 3, 1)}),
     ("weights per label alone", "weights", {"weights": torch.ones(3)}),
     ("priors of other labels", "label_priors", {"label_priors": torch.ones(2)}),
+    ("a missing number to ignore", "ignore_index", {"ignore_index": float("nan")}),
+    ("a name to ignore", "ignore_index", {"ignore_index": "none"}),
 ]
 TARGETS = [0.0, 1.0, -0.1, 1.5, float("nan"), float("inf"), True, "0.9", None, torch.tensor(1)]
 

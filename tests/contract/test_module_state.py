@@ -272,7 +272,9 @@ def test_predictions_compare_each_label_with_its_own_threshold(case: Case) -> No
 
 def test_areas_predict_at_a_named_anchor_and_points_at_none() -> None:
     for criterion, anchor in ((gobj.nn.ROCAUCLoss(), None), (gobj.nn.TPRAtFPRLoss(0.1), 0)):
-        with pytest.raises(ValueError, match=r"`anchor` must be an index for an area"):
+        with pytest.raises(
+            ValueError, match=r"`anchor` must be the index of one of 8 anchors; got None"
+        ):
             criterion.predict(torch.zeros(4), anchor=anchor)
 
 

@@ -163,3 +163,54 @@ def test_an_area_wants_a_state_with_anchors() -> None:
 def test_only_sums_update_a_state() -> None:
     with pytest.raises(ValueError, match=r"^update: `sums` must come from gobj.observe; got .+"):
         gobj.update(gobj.tpr_at_fpr(0.1), gobj.init_state(), torch.ones(3))
+
+
+def test_an_update_wants_the_state_of_its_problem() -> None:
+    sums = gobj.observe(gobj.tpr_at_fpr(0.1), torch.ones(3), torch.ones(3), gobj.init_state())
+    with pytest.raises(ValueError, match=r"^update: `state` must come from .+anchors"):
+        gobj.update(gobj.roc_auc(), gobj.init_state(), sums)
+
+
+@pytest.mark.parametrize("event", ["false_negative", "true_positive"])
+def test_a_reward_has_to_be_written_as_a_cost(event: str) -> None:
+    form = gobj.LinearForm(**{event: -1.0}, positives=0.8)
+    batch, price = (torch.ones(4), torch.ones(4)), (1.0, 0.0)
+    for problem, part in (
+        (gobj.Problem(form, gobj.LinearForm(false_positive=1.0)), "cost"),
+        (gobj.Problem(gobj.LinearForm(false_positive=1.0), form), "constraint"),
+    ):
+        message = rf": `{part}.{event}` must .+; got -1.0\.$"
+        with pytest.raises(ValueError, match="^constrained_loss" + message):
+            gobj.constrained_loss(problem, *batch, gobj.init_state())
+        with pytest.raises(ValueError, match="^lagrangian" + message):
+            gobj.lagrangian(*batch, problem, *price)
+
+
+def test_a_problem_has_two_forms() -> None:
+    problem: Any = gobj.Problem(gobj.LinearForm(false_negative=1.0), None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"`problem` must have .+ its constraint; got None\.$"):
+        gobj.constrained_loss(problem, torch.ones(4), torch.ones(4), gobj.init_state())
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_the_weight_of_the_whole_may_be_a_number(reduction: Any) -> None:
+    problem, state = gobj.tpr_at_fpr(0.1), gobj.init_state()
+    logits, labels = torch.linspace(-1, 1, 9), torch.arange(9) > 6
+    batch = problem, logits, labels, state
+    given, known = (
+        gobj.weigh(*batch, reduction=reduction, total_weight=total)
+        for total in (36, torch.tensor(36.0))
+    )
+    torch.testing.assert_close(given, known, rtol=0, atol=0)
+    torch.testing.assert_close(4 * given, gobj.weigh(*batch, reduction=reduction))
+
+
+def test_sums_add_up_as_numbers_do() -> None:
+    problem, state = gobj.tpr_at_fpr(0.1), gobj.init_state()
+    parts = [(torch.linspace(-1, 1, n), torch.arange(n) > 2) for n in (4, 5, 6)]
+    first, second, third = (gobj.observe(problem, *part, state) for part in parts)
+    for one, other in zip(
+        leaves(sum((first, second, third))), leaves(first + second + third), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert sum((first, second, third)).weight == 15

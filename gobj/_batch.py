@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gobj._checks import (
     Number,
@@ -34,7 +35,7 @@ class Batch(NamedTuple):
     What is no label or no weight is NaN.
 
     Attributes:
-        scores: Shape ``[n, *labels]``.
+        scores: Bounded, shape ``[n, *labels]``.
         labels: Share of a positive that each example is, shape of the scores.
         prior: Share of positives in the constant of a form: the labels, or what replaces them.
         weights: Broadcast against the scores; None is 1 each.
@@ -63,7 +64,6 @@ class Batch(NamedTuple):
     def points(self, threshold: Tensor, *, several: bool) -> "Points":
         """Look at the examples from the thresholds, of which there are several with anchors."""
         scores, labels, prior, weights = self[:-1]
-        scores = scores.clamp(-MAX_SCORE, MAX_SCORE)
         if several:
             own = prior is labels
             scores, labels = scores.unsqueeze(-1), labels.unsqueeze(-1)
@@ -71,30 +71,31 @@ class Batch(NamedTuple):
             weights = None if weights is None else weights.unsqueeze(-1)
         return Points(scores, labels, 1 - labels, prior, weights, scores - threshold, several)
 
-    def averages(self, losses: Tensor, total: Number | None = None) -> Tensor:
-        """Return the weighted average of each label, 0 where nothing has weight.
-
-        It divides by a ``total`` weight, by default the batch's own.
-        """
+    def averages(self, losses: Tensor) -> Tensor:
+        """Return the weighted average of each label, 0 where nothing has weight."""
         weighted = losses if self.weights is None else losses * self.weights
-        return weighted.sum(0) / nonzero(self.total_of(total))
+        return weighted.sum(0) / nonzero(self.total)
 
-    def total_of(self, given: Number | None) -> Tensor:
-        """Return the weight that a mean divides by: a given one, or that of the batch."""
-        if given is None or isinstance(given, Tensor):
-            return self.total if given is None else given
-        return as_tensor(given, self.scores)
+    def with_total(self, weight: Number) -> "Batch":
+        """Return the batch with another total weight: a number, or that of sums over points."""
+        total = (
+            weight.to(self.total) if isinstance(weight, Tensor) else as_tensor(weight, self.total)
+        )
+        if total.dim() > self.total.dim():
+            total = total[..., 0]
+        if not broadcasts(total.shape, self.total.shape):
+            refuse("total_weight", "be a number, or `weight` of the sums", weight)
+        return self._replace(total=total.detach().expand_as(self.total))
 
-    def reduce(self, losses: Tensor, reduction: Reduction, total: Number | None = None) -> Tensor:
+    def reduce(self, losses: Tensor, reduction: Reduction) -> Tensor:
         """Reduce the losses of examples as torch does.
 
         Each is scaled such that their mean is the mean over labels of the averages.
         """
         if reduction == "mean":
-            averages = self.averages(losses, total)
+            averages = self.averages(losses)
             return averages.sum() / max(averages.numel(), 1) if averages.dim() else averages
-        weight = self.total_of(total)
-        relative = losses.shape[0] / torch.where(weight == 0, 1, weight)
+        relative = losses.shape[0] / torch.where(self.total == 0, 1, self.total)
         each = losses * (relative if self.weights is None else self.weights * relative)
         return each.sum() if reduction == "sum" else each
 
@@ -109,10 +110,11 @@ def make_batch(
     """Check and clean a batch."""
     check_logits(logits)
     check_labels(logits, labels)
-    scores = widen(logits)
+    # bounded here, so that beyond the bounds no way to differentiate finds a slope
+    scores = functional.hardtanh(widen(logits), -MAX_SCORE, MAX_SCORE)
     targets, mass = clean_labels(labels, weights, ignore_index, scores)
     if mass is None:
-        total = scores.new_zeros(scores.shape[1:]) + scores.shape[0]
+        total = scores.new_full(scores.shape[1:], scores.shape[0])
     else:
         scores = scores.masked_fill(mass == 0, 0)
         total = mass.expand_as(scores).sum(0)
@@ -184,6 +186,12 @@ def is_known(labels: Tensor, ignore_index: int) -> Tensor:
     return (labels if labels.is_floating_point() else labels.long()) != ignore_index
 
 
+def names_class(labels: Tensor, number: int) -> Tensor:
+    """Tell which labels are the index of one of a number of classes."""
+    index = labels if labels.is_floating_point() else labels.long()
+    return (index >= 0) & (index < number) & (index == index.floor())
+
+
 def only_shares(values: Tensor) -> Tensor:
     """Replace numbers outside of [0, 1] by NaN, and keep the others."""
     return values.masked_fill(values != values.clamp(0, 1), math.nan)
@@ -224,7 +232,7 @@ class Points(NamedTuple):
     size 1 there.
 
     Attributes:
-        scores: Bounded, ``[n, *labels]`` or ``[n, *labels, 1]``.
+        scores: Shape ``[n, *labels]`` or ``[n, *labels, 1]``.
         positives: Share of a positive that each example is, shape of the scores.
         negatives: Share of a negative that each example is, shape of the scores.
         prior: Share of positives in the constant of a form: ``positives``, or a given one.

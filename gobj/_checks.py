@@ -118,7 +118,8 @@ def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
 def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
     """Tell whether ``shape`` broadcasts to ``to`` without enlarging it."""
     return len(shape) <= len(to) and all(
-        have in (1, want) for have, want in zip(reversed(shape), reversed(to), strict=False)
+        have == 1 or have == want  # noqa: PLR1714, `in` takes symbolic sizes for unequal
+        for have, want in zip(reversed(shape), reversed(to), strict=False)
     )
 
 

@@ -32,7 +32,8 @@ class _OneOfTwo(StatefulLoss):
         if len(given) != 1:
             first, other = targets
             refuse(first, f"be given, or else `{other}`, and not both", targets)
-        options.setdefault("dual_rate_factor", RATE_FACTOR)
+        if "rule" not in options:
+            options.setdefault("dual_rate_factor", RATE_FACTOR)
         super().__init__(FUNCTIONS[next(iter(given))], num_labels, given, **options)
 
 
@@ -127,7 +128,8 @@ class AUCPRLoss(PrecisionRecallAUCLoss):
         **options: Unpack[ModuleOptions],
     ) -> None:
         check_count("num_anchors", num_anchors)
-        options.setdefault("dual_rate_factor", RATE_FACTOR)
+        if "rule" not in options:
+            options.setdefault("dual_rate_factor", RATE_FACTOR)
         span = (precision_range_lower, precision_range_upper)
         inside = torch.linspace(0, 1, num_anchors + 2)[1:-1]
         super().__init__(num_labels, inside, span, **options)
@@ -153,5 +155,6 @@ class AUCROCLoss(ROCAUCLoss):
     def __init__(
         self, num_labels: int = 1, num_anchors: int = 20, **options: Unpack[ModuleOptions]
     ) -> None:
-        options.setdefault("dual_rate_factor", RATE_FACTOR)
+        if "rule" not in options:
+            options.setdefault("dual_rate_factor", RATE_FACTOR)
         super().__init__(num_labels, num_anchors, **options)

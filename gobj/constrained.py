@@ -7,12 +7,13 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from gobj._batch import Batch, Points, Sums, make_batch
 from gobj._checks import REDUCTIONS, Number, Reduction, check_choice, refuse
 from gobj.duals.implicit import ImplicitMultiplier
-from gobj.duals.rule import DualRule
-from gobj.problem import AnyProblem, Problem, check_problem
+from gobj.duals.rule import DualRule, check_state
+from gobj.problem import AnyProblem, Problem, check_problem, problem_at
 from gobj.state import AreaState, DualState, State, cast, keep_usable, leaves, unflatten
 from gobj.surrogates import Surrogate
 
@@ -77,8 +78,8 @@ def constrained_loss(
 
     Returns:
         The loss, which differentiates with respect to the logits alone, and the state for the next
-        batch, detached. A batch that is empty, has no weight or is not finite leaves the state as
-        it was.
+        batch, detached. A batch that is empty, has no weight, is not finite or has an average
+        beyond a million leaves the state as it was.
 
     Raises:
         ValueError: If a shape, a dtype or the state is not as above.
@@ -99,9 +100,10 @@ def constrained_loss(
     """
     call = _make_call(problem, logits, labels, state, **options)
     check_choice("reduction", reduction, REDUCTIONS)
-    view, after = _View(call, call.state.threshold), state
-    if call.rule.moves:
-        after = _moved(call.problem, state, call.state, view.sum(), call.rule)
+    if not call.rule.moves:
+        return call.batch.reduce(_View(call, call.seen_from()).charge(call), reduction), state
+    view = _View(call, call.state.threshold)
+    after = _moved(call.problem, state, call.state, view.sum(), call.rule)
     if call.rule.order == "update_first":
         call = call.at(problem, after)
     return call.batch.reduce(view.charge(call), reduction), after
@@ -119,9 +121,11 @@ def weigh(
 ) -> Tensor:
     r"""Return the loss at a state, which is left alone.
 
-    The loss depends on this state and on each example by itself, never on other examples. So a
-    forward pass that is computed again gives the same loss, and the losses of parts of a batch add
-    up to the loss of the whole if each is divided by the weight of the whole:
+    The loss depends on this state and on each example by itself, never on other examples. Under a
+    rule that updates first, examples are seen from ``previous_threshold``, as they were observed:
+    it is the loss that :func:`constrained_loss` returned with this state. So a forward pass that is
+    computed again gives the same loss, and the losses of parts of a batch add up to the loss of the
+    whole if each is divided by the weight of the whole:
 
     .. math:: L = \frac{1}{W} \sum_{\text{parts}} \sum_i w_i\, \ell(f_i, y_i; \text{state})
 
@@ -136,9 +140,8 @@ def weigh(
         label_priors: Share of positives in the constant term; by default the batch's own.
         ignore_index: Label that marks an example as absent; None for no such label.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, as for :func:`constrained_loss`.
-        total_weight: The weight that a mean divides by, such as ``observe(...).weight`` of several
-            parts or the number of their examples, broadcasts to ``[*labels]``; by default that of
-            the batch.
+        total_weight: The weight that the mean divides by: ``weight`` of the sums of several parts,
+            or the number of their examples; by default that of the batch.
 
     Returns:
         The loss.
@@ -169,9 +172,11 @@ def weigh(
     """
     call = _make_call(problem, logits, labels, state, **options)
     check_choice("reduction", reduction, REDUCTIONS)
-    first = call.rule.order == "update_first"
-    threshold = call.state.previous_threshold if first else call.state.threshold
-    return call.batch.reduce(_View(call, threshold).charge(call), reduction, total_weight)
+    if total_weight is not None:
+        if reduction != "mean":
+            refuse("total_weight", "be None unless `reduction` is 'mean'", total_weight)
+        call = call._replace(batch=call.batch.with_total(total_weight))
+    return call.batch.reduce(_View(call, call.seen_from()).charge(call), reduction)
 
 
 def observe(
@@ -254,12 +259,12 @@ def update(
     References:
         See :func:`weigh`.
     """
-    _check_state(state, rule)
+    check_state(state, rule)
     check_problem(problem, state)
     if not isinstance(sums, Sums):
         refuse("sums", "come from gobj.observe", type(sums))
     before = cast(state, sums.weight.dtype)
-    after: State = _moved(_problem_at(problem, before), state, before, sums, rule)
+    after: State = _moved(problem_at(problem, before), state, before, sums, rule)
     return after
 
 
@@ -275,7 +280,13 @@ class _Call(NamedTuple):
     def at(self, problem: AnyProblem, state: AnyState) -> "_Call":
         """Return the same call at another state."""
         state = cast(state, self.batch.scores.dtype, constant=self.rule.detached)
-        return self._replace(state=state, problem=_problem_at(problem, state))
+        return self._replace(state=state, problem=problem_at(problem, state))
+
+    def seen_from(self) -> Tensor:
+        """Return the threshold from which the state was last updated, or is to be."""
+        first = self.rule.order == "update_first"
+        threshold: Tensor = self.state.previous_threshold if first else self.state.threshold
+        return threshold
 
 
 def _make_call(
@@ -292,7 +303,7 @@ def _make_call(
     """Check the arguments of a step and clean its batch."""
     label_priors = label_priors.detach() if isinstance(label_priors, Tensor) else label_priors
     batch = make_batch(logits, labels, weights, label_priors, ignore_index)
-    _check_state(state, rule)
+    check_state(state, rule)
     check_problem(problem, state)
     of_state, labels_shape = state.threshold.shape, logits.shape[1:]
     if (of_state[:-1] if isinstance(state, AreaState) else of_state) != labels_shape:
@@ -302,22 +313,6 @@ def _make_call(
     if not isinstance(surrogate, Surrogate):
         refuse("surrogate", "be a gobj.Surrogate", surrogate)
     return _Call(batch, rule, surrogate, state, problem).at(problem, state)
-
-
-def _check_state(state: AnyState, rule: DualRule) -> None:
-    """Require a dual rule, and a state that was made for it."""
-    if not isinstance(rule, DualRule):
-        refuse("rule", "be a dual rule", rule)
-    if not isinstance(state, DualState | AreaState):
-        refuse("state", "come from init_state", type(state))
-    if not isinstance(state.statistics, rule.statistics):
-        made = f"come from init_state(rule={type(rule).__name__}(...))"
-        refuse("state", made, type(state.statistics))
-
-
-def _problem_at(problem: AnyProblem, state: Any) -> Problem:
-    """Return the problem at a state: that of an area depends on its anchors and rates."""
-    return problem if isinstance(problem, Problem) else problem(state)
 
 
 class _View:
@@ -331,7 +326,8 @@ class _View:
     def __init__(self, call: _Call, threshold: Tensor) -> None:
         self.call, self.threshold = call, threshold
         self.several = isinstance(call.state, AreaState)
-        self.fused = torch.compiler.is_compiling()  # which joins passes and differentiates them
+        # the compiler joins passes and differentiates them; so does forward mode, at any depth
+        self.fused = torch.compiler.is_compiling() or _has_tangent(call, threshold)
         self.blocks = call.batch.blocks(threshold.shape[-1] if self.several else 1)
         self.kept: list[Any] | None = None
         if not self.several or len(self.blocks) == 1:
@@ -407,15 +403,25 @@ class _Charged(torch.autograd.Function):
         if not (torch.is_grad_enabled() or any(ctx.needs_input_grad[4:])):
             return None, None, None, gradient * slopes, *(None for _ in inputs[1:])
         # to be differentiated again, or in more than the scores: by operations that are recorded
-        pull: Any = torch.func.vjp(ctx.charge, *inputs)[1]
-        return None, None, None, *pull(gradient)
+        vjp: Any = torch.func.vjp
+        return None, None, None, *vjp(ctx.charge, *inputs)[1](gradient)
 
     @staticmethod
     def jvp(ctx: Any, _: None, costs: Tensor, slopes: Tensor, *tangents: Tensor | None) -> Any:
+        """Move on in forward mode above reverse mode: twice backwards is forwards."""
         inputs = ctx.saved_tensors[1:]
         pairs = zip(inputs, tangents, strict=True)
         moves = tuple(torch.zeros_like(x) if move is None else move for x, move in pairs)
-        return torch.func.jvp(ctx.charge, inputs, moves)[1]
+        vjp: Any = torch.func.vjp
+        out, pull = vjp(ctx.charge, *inputs)
+        return vjp(pull, torch.zeros_like(out))[1](moves)[0]
+
+
+def _has_tangent(call: _Call, threshold: Tensor) -> bool:
+    """Tell whether derivatives are taken in forward mode."""
+    inputs = call.batch.scores, threshold, *leaves(call.state)
+    unpack: Any = forward_ad.unpack_dual
+    return any(unpack(x).tangent is not None for x in inputs)
 
 
 def _moved(problem: Problem, state: Any, before: Any, sums: Sums, rule: DualRule) -> Any:

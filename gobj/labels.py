@@ -26,8 +26,8 @@ def multilabel_from_multiclass(
             row of NaN, which makes every loss NaN.
         positive_class: Return the column of this class alone, as one binary label; by default the
             column 0 for one-hot rows of two classes, and all columns else.
-        ignore_index: Class that marks an example as absent: its row is filled with this number, for
-            the ``ignore_index`` of a loss. None for no such class.
+        ignore_index: Class that marks an example as absent, neither 0 nor 1: its row is filled with
+            this number, for the ``ignore_index`` of a loss. None for no such class.
 
     Returns:
         float32, ``[n, C]`` or ``[n, 1]``; for integer classes of shape ``[n, ...]`` the column
@@ -61,6 +61,8 @@ def multilabel_from_multiclass(
             refuse("labels", "be integers of shape [n, ...]", labels)
         check_count("num_classes", num_classes)
         columns = _one_hot(labels.long(), num_classes, ignore_index)
+    if ignore_index in (0, 1):
+        refuse("ignore_index", "be no label of a class in a row, 0 or 1", ignore_index)
     if positive_class is None:
         return columns
     if not 0 <= positive_class < columns.shape[1]:

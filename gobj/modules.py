@@ -23,9 +23,9 @@ from gobj.constrained import DEFAULT_RULE, constrained_loss
 from gobj.duals.lagrangian import OptimizerAscent
 from gobj.duals.rule import DualRule
 from gobj.initial import init_state
-from gobj.problem import AnyProblem, Problem
+from gobj.problem import AnyProblem
 from gobj.state import state_dict, unflatten
-from gobj.stateless import GobjModule
+from gobj.stateless import GobjModule, written
 from gobj.surrogates import Surrogate, cross_entropy, hinge
 
 ROUNDING = 4e-3  # of an anchor that was saved in half precision
@@ -132,15 +132,16 @@ class StatefulLoss(GobjModule):
             surrogate = LOSS_TYPES[loss_type]
         if dual_rate_factor is not None:
             check_number("dual_rate_factor", dual_rate_factor, low=0, closed=True)
-            rule = OptimizerAscent(dual_rate_factor)
+            own = OptimizerAscent(dual_rate_factor)
+            if rule not in (DEFAULT_RULE, own):
+                refuse("dual_rate_factor", "not stand beside `rule`", dual_rate_factor)
+            rule = own
         self.function, self.num_labels, self.rule = function, num_labels, rule
         self.options = {"surrogate": surrogate, "ignore_index": ignore_index}
-        self.reduction, self.settings = reduction, dict(settings or {})
-        for name, value in self.settings.items():
-            if isinstance(value, Tensor):
-                self.register_buffer(name, value.detach().clone(), persistent=False)
+        self.reduction = reduction
         self._anchors = anchors.detach().clone() if isinstance(anchors, Tensor) else anchors
         self._register(self._first_state())
+        self._keep(settings or {}, self.multiplier.device, persistent=False)
         self._frozen_rule = rule.frozen()
         self.register_load_state_dict_pre_hook(_prepare_to_load)  # type: ignore[no-untyped-call]
         no_examples = self.multiplier.new_zeros(0, num_labels)
@@ -173,10 +174,10 @@ class StatefulLoss(GobjModule):
         return unflatten(self._template, self._tensors().values())
 
     def reset_parameters(self) -> None:
-        """Write the first state into the tensors, such as after ``to_empty``."""
+        """Write the first state and the settings into the tensors, such as after ``to_empty``."""
         first = self._first_state(device=self.multiplier.device, dtype=self.multiplier.dtype)
         with torch.no_grad():
-            for name, leaf in state_dict(first).items():
+            for name, leaf in (*state_dict(first).items(), *self._tensors_of_settings()):
                 _get(self, name).copy_(leaf)
 
     def lambda_parameters(self) -> Iterator[nn.Parameter]:
@@ -207,9 +208,6 @@ class StatefulLoss(GobjModule):
         spread = spread_weights(weights, widen(logits))
         weights = None if spread is None else self._rows(spread.expand_as(logits))
         moving = self.training and torch.is_grad_enabled()
-        if moving and isinstance(self.multiplier, nn.Parameter):
-            with torch.no_grad():
-                self.multiplier.relu_()
         batch = self._rows(logits), self._rows(labels)
         options: Any = {"weights": weights, "label_priors": label_priors}
         rule = self.rule if moving else self._frozen_rule
@@ -236,7 +234,7 @@ class StatefulLoss(GobjModule):
         return self._restored(self._rows(logits) > threshold, logits)
 
     def _call(self, logits: Tensor, labels: Tensor, state: Any, **options: Any) -> Any:
-        given = {name: getattr(self, name, value) for name, value in self.settings.items()}
+        given = {name: self._setting(name) for name in self.settings}
         given |= {**self.options, "rule": self.rule, "reduction": self.reduction, **options}
         return self.function(logits, labels, state, **given)
 
@@ -248,9 +246,11 @@ class StatefulLoss(GobjModule):
         )
 
     def _move(self, after: Any, logits: Tensor) -> None:
-        """Write the next state into the buffers."""
+        """Write the next state into the buffers; a multiplier below 0 becomes 0."""
         try:
             with torch.no_grad():
+                if isinstance(self.multiplier, nn.Parameter):
+                    self.multiplier.relu_()
                 for name, leaf in state_dict(after).items():
                     kept = _get(self, name)
                     if not isinstance(kept, nn.Parameter):
@@ -290,10 +290,7 @@ class StatefulLoss(GobjModule):
 
     def extra_repr(self) -> str:
         """Name the settings and the number of labels."""
-        shown = (
-            f"{name}={value.tolist() if isinstance(value, Tensor) else value}"
-            for name, value in self.settings.items()
-        )
+        shown = (f"{name}={written(value)}" for name, value in self.settings.items())
         return ", ".join([*shown, f"num_labels={self.num_labels}"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -371,12 +368,10 @@ class ConstrainedLoss(StatefulLoss):
         num_anchors: int | Tensor | None = None,
         **options: Unpack[ModuleOptions],
     ) -> None:
-        function = functools.partial(constrained_loss, problem)
-        super().__init__(function, num_labels, anchors=num_anchors, **options)
-        self.problem = problem
+        settings = {"problem": problem}
+        super().__init__(_loss_of_problem, num_labels, settings, anchors=num_anchors, **options)
 
-    def extra_repr(self) -> str:
-        """Name the problem and the number of labels."""
-        named = isinstance(self.problem, Problem)
-        problem = self.problem if named else getattr(self.problem, "__qualname__", "an area")
-        return f"problem={problem}, {super().extra_repr()}"
+
+def _loss_of_problem(logits: Tensor, labels: Tensor, state: Any, **options: Any) -> Any:
+    """Take the problem by name, as any other setting."""
+    return constrained_loss(options.pop("problem"), logits, labels, state, **options)

@@ -1,13 +1,15 @@
 """Objectives as pairs of linear forms of joint rates."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, refuse
-from gobj.state import AreaState, DualState
+from gobj._checks import Number, broadcasts, refuse
+from gobj.state import AreaState, DualState, cast, leaves
+
+ROUNDING = 1e-6  # of a coefficient that has been computed
 
 
 class LinearForm(NamedTuple):
@@ -72,8 +74,8 @@ class Problem(NamedTuple):
             return 1.0 if self.rises else -1.0
         form = self.constraint
         # what the constraint reads where nothing is called positive, for each class alone
-        rises = (form.false_negative + form.positives <= 0) & (
-            form.true_negative + form.negatives <= 0
+        rises = _cancels(form.false_negative, form.positives) & _cancels(
+            form.true_negative, form.negatives
         )
         if isinstance(rises, Tensor):
             return torch.where(rises, 1, -1)  # whole numbers take the dtype of what they multiply
@@ -104,6 +106,22 @@ def check_forms(problem: Problem) -> None:
             if not isinstance(value, Tensor) and value < 0:
                 complement = "be a cost on its complement: `LinearForm` shows how; or at or above 0"
                 refuse(f"{part}.{name}", complement, value)
+
+
+def problem_at(problem: AnyProblem, state: Any) -> Problem:
+    """Return the problem at a state, in its dtype: that of an area depends on the state."""
+    found = problem if isinstance(problem, Problem) else problem(state)
+    for coefficient in leaves(found):
+        if not broadcasts(coefficient.shape, state.threshold.shape):
+            shape = list(state.threshold.shape)
+            refuse("problem", f"have coefficients that broadcast to {shape}", coefficient)
+    in_dtype: Problem = cast(found, state.threshold.dtype)
+    return in_dtype
+
+
+def _cancels(cost: Number, constant: Number) -> bool | Tensor:
+    """Tell whether a cost and a constant add up to at most 0, or to its rounding."""
+    return cost * (1 - ROUNDING) + constant <= 0
 
 
 def absent(coefficient: Number) -> bool:

@@ -18,7 +18,8 @@ class DualState(NamedTuple):
             multiplier says nothing.
         threshold: Operating threshold in units of the logit, ``[*labels]``: an example is called
             positive where ``logit > threshold``.
-        previous_threshold: The threshold before the last batch, ``[*labels]``.
+        previous_threshold: The threshold before the last batch, ``[*labels]``; 0 in the classical
+            mode.
         statistics: What the dual rule keeps for itself, a NamedTuple of tensors.
     """
 
@@ -35,7 +36,7 @@ class AreaState(NamedTuple):
         anchors: Where the anchors lie in the range of the area, each in (0, 1).
         multiplier: Price of the constraint at each anchor, at or above 0.
         threshold: Operating threshold of each anchor in units of the logit.
-        previous_threshold: The threshold before the last batch.
+        previous_threshold: The threshold before the last batch; 0 in the classical mode.
         rates: Running averages of three joint rates at each anchor, ``[*labels, anchors, 3]``:
             positives, true positives and false positives. They start at 0; their ratios count.
         statistics: What the dual rule keeps for itself, a NamedTuple of tensors.
@@ -140,8 +141,8 @@ def load_state_dict(state: State, saved: Mapping[str, Tensor]) -> State:
 
     Args:
         state: A state of the same rule, label shape and anchors, such as a new one; not changed.
-        saved: What :func:`state_dict` listed; the tensors are copied, with dtype and device of
-            ``state``.
+        saved: What :func:`state_dict` or that of a module listed; the tensors are copied, with
+            dtype and device of ``state``.
 
     Returns:
         The restored state.
@@ -159,6 +160,7 @@ def load_state_dict(state: State, saved: Mapping[str, Tensor]) -> State:
         The counterpart of ``torch.nn.Module.load_state_dict``.
     """
     own = state_dict(state)
+    saved = {name: tensor for name, tensor in saved.items() if name != "_extra_state"}
     if own.keys() != saved.keys():
         refuse("saved", f"hold exactly {sorted(own)}", sorted(saved))
     for name, leaf in own.items():

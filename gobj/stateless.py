@@ -1,12 +1,15 @@
 """What modules share, and the module of a loss without state."""
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, get_args, get_type_hints
 
+import torch
 from torch import Tensor, nn
 
-from gobj._checks import Number
+from gobj._checks import Number, is_number
+from gobj.state import leaves, unflatten
 
 
 class _Brief(type):
@@ -20,7 +23,38 @@ class _Brief(type):
 
 
 class GobjModule(nn.Module, metaclass=_Brief):
-    """A ``torch.nn.Module`` whose ``help`` shows what it adds to one."""
+    """A ``torch.nn.Module`` whose ``help`` shows what it adds to one.
+
+    Attributes:
+        settings: The keyword arguments that each call of the function gets.
+    """
+
+    settings: dict[str, Any]
+
+    def _keep(
+        self, settings: Mapping[str, Any], device: torch.device | None, *, persistent: bool
+    ) -> None:
+        """Keep settings, their tensors as buffers."""
+        self.settings = dict(settings)
+        for name, tensor in self._tensors_of_settings():
+            held = tensor.detach().to(device, copy=True)
+            self.register_buffer(name, held, persistent=persistent)
+
+    def _tensors_of_settings(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the tensors that the module was made with, by the names of their buffers."""
+        for name, value in self.settings.items():
+            if isinstance(value, Tensor):
+                yield name, value
+            elif hasattr(value, "_fields"):
+                yield from ((f"{name}_{i}", leaf) for i, leaf in enumerate(leaves(value)))
+
+    def _setting(self, name: str) -> Any:
+        """Return a setting with its tensors where the module is."""
+        value = self.settings[name]
+        if hasattr(value, "_fields"):
+            held = (getattr(self, f"{name}_{i}") for i in range(len(leaves(value))))
+            return unflatten(value, held)
+        return getattr(self, name) if isinstance(value, Tensor) else value
 
     def __dir__(self) -> list[str]:
         """List everything, unlike that of the class."""
@@ -56,20 +90,28 @@ class StatelessLoss(GobjModule):
     def __init__(self, **settings: object) -> None:
         super().__init__()
         type(self).__signature__.bind(**settings)  # a misspelt name is a TypeError at once
-        tensors = {name: value for name, value in settings.items() if isinstance(value, Tensor)}
-        for name, value in tensors.items():
-            self.register_buffer(name, value.detach().clone())
-        self.settings = {name: settings[name] for name in settings.keys() - tensors.keys()}
+        self._keep(settings, None, persistent=True)
 
     def forward(self, logits: Tensor, labels: Tensor, weights: Number | None = None) -> Tensor:
         """Return the loss of a batch."""
-        return type(self).function(
-            logits, labels, weights=weights, **self.settings, **self._buffers
-        )
+        settings = {name: self._setting(name) for name in self.settings}
+        return type(self).function(logits, labels, weights=weights, **settings)
 
     def extra_repr(self) -> str:
         """Return the settings for ``print``."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return ", ".join(f"{name}={written(value)}" for name, value in self.settings.items())
+
+
+def written(value: Any) -> Any:
+    """Write a setting such that what differs reads differently, and what is equal alike."""
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, functools.partial):
+        return f"{written(value.func)}{written(value.args)}"
+    if isinstance(value, tuple):
+        name = type(value).__name__ if hasattr(value, "_fields") else ""
+        return f"{name}({', '.join(str(written(x)) for x in value)})"
+    return float(value) if is_number(value) else getattr(value, "__qualname__", value)
 
 
 def _keywords(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -99,7 +99,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gobj._batch import widen
+from gobj._batch import names_class, widen
 from gobj._checks import broadcasts, check_number, refuse
 from gobj.losses._elements import nonzero_or_one, weigh
 
@@ -176,7 +176,7 @@ def weights_from_labels(
     labels = labels if labels.is_floating_point() else labels.long()
     classes = class_weights.shape[-1]
     missing = (labels == ignore_index) | labels.isnan()
-    named = (labels >= 0) & (labels < classes)
+    named = names_class(labels, classes)
     index = torch.where(named, labels, 0).long().unsqueeze(-1)
     found = class_weights.expand(*labels.shape, classes).gather(-1, index).squeeze(-1)
     return torch.where(missing, 0, torch.where(named, found, math.nan))

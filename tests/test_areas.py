@@ -226,7 +226,9 @@ def counted_at(logits: Tensor, labels: Tensor, thresholds: tuple[float, ...]) ->
 
 
 @pytest.mark.parametrize("loss", [gobj.average_precision_loss, gobj.roc_auc_loss])
-@pytest.mark.parametrize("rule", [gobj.DualAscent(), gobj.ImplicitMultiplier()], ids=str)
+@pytest.mark.parametrize(
+    "rule", [gobj.DualAscent(), gobj.ImplicitMultiplier(), gobj.OptimizerAscent()], ids=str
+)
 def test_an_area_averages_the_rates_at_its_thresholds(loss: Any, rule: gobj.DualRule) -> None:
     state = gobj.init_state(anchors=3, rule=rule, dtype=torch.float64)
     expected = torch.zeros(3, 3, dtype=torch.float64)

@@ -1,5 +1,6 @@
 """Defects of earlier systems that could return here; the ids are the rows of the list of them."""
 
+import functools
 import math
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 import gobj
@@ -649,3 +651,101 @@ def test_a_score_beyond_all_measure_leaves_the_state_as_it_was(wrong: float) -> 
     assert_same_state(after, state)
     _, after = gobj.roc_auc_loss(scores[2:], labels[2:], after, **options)
     assert after.threshold.abs().max() < 10
+
+
+@pytest.mark.parametrize("average", [2e6, 5e5])
+def test_a_million_is_the_most_that_a_batch_may_average(average: float) -> None:
+    rule = gobj.DualAscent(signal="surrogate")
+    state = gobj.init_state(rule=rule)
+    labels = torch.tensor([0.0, 1.0])
+    _, after = gobj.tpr_at_fpr_loss(
+        torch.tensor([2 * average, 1.0]),
+        labels,
+        state,
+        target_fpr=0.1,
+        rule=rule,
+        surrogate=gobj.hinge,
+    )
+    assert bool(after.multiplier == state.multiplier) is (average > 1e6)
+
+
+RULES = [gobj.ImplicitMultiplier(), gobj.DualAscent(), gobj.OptimizerAscent()]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("anchors", [None, 3])
+def test_derivatives_in_forward_mode_go_as_deep_as_wished(
+    rule: gobj.DualRule, anchors: int | None
+) -> None:
+    labels = torch.tensor([1.0, 0.0, 1.0])
+    logits = torch.tensor([0.5, 0.2, -0.3], dtype=torch.float64)
+    state = gobj.init_state(anchors=anchors, rule=rule)
+    problem: Any = gobj.tpr_at_fpr(0.2) if anchors is None else gobj.roc_auc()
+
+    def loss(scores: Tensor) -> Tensor:
+        return gobj.constrained_loss(problem, scores, labels, state, rule=rule)[0]
+
+    jacfwd, jacrev = torch.func.jacfwd, torch.func.jacrev
+    second = jacrev(jacrev(loss))(logits)
+    assert second.abs().max() > 1e-3
+    for mixed in (jacfwd(jacfwd(loss)), jacfwd(jacrev(loss)), jacrev(jacfwd(loss))):
+        torch.testing.assert_close(mixed(logits), second)
+    with forward_ad.dual_level():
+        moved = forward_ad.unpack_dual(loss(forward_ad.make_dual(logits, logits)))
+    torch.testing.assert_close(moved.tangent, torch.func.grad(loss)(logits) @ logits)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_an_infinite_score_has_the_same_slope_however_it_is_asked_for(rule: gobj.DualRule) -> None:
+    labels = torch.tensor([1, 1, 0, 0])
+    logits = torch.tensor([-math.inf, 2.0, 1.0, -1.0], requires_grad=True)
+    state = gobj.init_state(rule=rule)
+
+    def loss(scores: Tensor) -> Tensor:
+        return gobj.tpr_at_fpr_loss(scores, labels, state, target_fpr=0.2, rule=rule)[0]
+
+    (plain,) = torch.autograd.grad(loss(logits), logits)
+    (again,) = torch.autograd.grad(loss(logits), logits, create_graph=True)
+    assert plain[0] == 0
+    torch.testing.assert_close(again.detach(), plain, rtol=1e-5, atol=0)
+    torch.testing.assert_close(torch.func.grad(loss)(logits.detach()), plain, rtol=1e-5, atol=0)
+
+
+def test_a_fraction_is_the_index_of_no_class() -> None:
+    logits, labels = torch.randn(3, 4), torch.tensor([0.0, 1.5, 2.0])
+    assert gobj.poly1_cross_entropy_loss(logits, labels).isnan()
+    assert gobj.f_beta_loss(logits, labels, class_dim=1).isnan()
+    assert gobj.weights_from_labels(labels, torch.ones(4)).isnan().tolist() == [False, True, False]
+
+
+ROW_LOSSES = [gobj.poly1_cross_entropy_loss, functools.partial(gobj.f_beta_loss, class_dim=1)]
+
+
+@pytest.mark.parametrize("loss", ROW_LOSSES, ids=["poly1", "F-beta"])
+@pytest.mark.parametrize("weight", [1.0, math.nan, -1.0])
+@pytest.mark.parametrize("rows", [True, False], ids=["rows", "indices"])
+def test_a_class_to_ignore_is_ignored_whatever_it_weighs(
+    loss: Any, weight: float, rows: bool
+) -> None:
+    logits, labels = torch.randn(3, 4), torch.tensor([0, 255, 2])
+    weights = torch.tensor([1.0, weight, 2.0])
+    known = [0, 2]
+    if rows:
+        labels = gobj.multilabel_from_multiclass(labels, num_classes=4, ignore_index=255)
+    expected = loss(logits[known], labels[known], weights=weights[known])
+    torch.testing.assert_close(loss(logits, labels, weights=weights, ignore_index=255), expected)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_row_cannot_be_filled_with_a_label_to_ignore(index: int) -> None:
+    with pytest.raises(ValueError, match=r"`ignore_index` must be no label"):
+        gobj.multilabel_from_multiclass(torch.tensor([0, 2]), num_classes=3, ignore_index=index)
+
+
+def test_a_cosine_is_taken_in_single_precision_under_autocast() -> None:
+    embeddings, labels = torch.randn(64, 16), torch.randint(4, (64,))
+    embeddings = embeddings + 6 * torch.nn.functional.one_hot(labels, 16)
+    plain = gobj.binomial_deviance_loss(embeddings, labels, alpha=40.0, beta=0.9)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = gobj.binomial_deviance_loss(embeddings, labels, alpha=40.0, beta=0.9)
+    torch.testing.assert_close(cast, plain, rtol=1e-6, atol=0)

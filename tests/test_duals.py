@@ -400,13 +400,10 @@ def test_training_on_the_loss_meets_the_target_and_beats_chance(case: Case) -> N
 # --- the default rule: the multiplier -----------------------------------------------------------
 
 
-def with_missed_for_hits(form: gobj.LinearForm) -> gobj.LinearForm:
+def misses_for_hits(form: gobj.LinearForm) -> tuple[gobj.LinearForm, gobj.LinearForm]:
     """Write what hits cost as what misses save, so that one density of positives remains."""
-    return form._replace(
-        false_negative=form.false_negative - form.true_positive,
-        positives=form.positives + form.true_positive,
-        true_positive=0.0,
-    )
+    saved = gobj.LinearForm(false_negative=form.true_positive)
+    return form._replace(positives=form.positives + form.true_positive, true_positive=0.0), saved
 
 
 @each_constrained
@@ -417,13 +414,14 @@ def test_the_multiplier_makes_the_threshold_stationary(case: Case, threshold: fl
     state = placed(gobj.init_state(rule=rule, dtype=torch.float64), 1.0, threshold)
     _, after = case(logits, labels, state, weights=weights, rule=rule)
     price = after.multiplier.item()
-    problem = gobj.Problem(case.problem.cost, with_missed_for_hits(case.problem.constraint))
+    costs, saved = misses_for_hits(case.problem.constraint)
 
     def slope(price: float) -> float:
         def value(cut: Tensor) -> Tensor:
-            bound = rule.surrogate
-            options = {"weights": weights, "surrogate": bound}
-            return gobj.lagrangian(logits, labels, problem, price, cut, **options)
+            options = {"weights": weights, "surrogate": rule.surrogate}
+            problem, back = gobj.Problem(case.problem.cost, costs), gobj.Problem(saved, saved)
+            charged = gobj.lagrangian(logits, labels, problem, price, cut, **options)
+            return charged - price * gobj.lagrangian(logits, labels, back, 0.0, cut, **options)
 
         return gradient(value, torch.tensor(threshold, dtype=torch.float64)).item()
 

@@ -31,7 +31,7 @@ STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
     ),
     "area under ROC": (gobj.roc_auc_loss, {"state": gobj.init_state(anchors=8)}, 165),
     "F-beta": (gobj.f_beta_loss, {}, 65),
-    "pairs": (gobj.pairwise_roc_auc_loss, {}, 161),
+    "pairs": (gobj.pairwise_roc_auc_loss, {}, 162),
 }
 
 

@@ -75,7 +75,8 @@ class DualAscent(LagrangianRule):
         cap: Largest multiplier, above 0.
         threshold_rate: Step size of the threshold, at or above 0.
         order: ``"weigh_first"`` takes the loss at the incoming state, as published, and so adds up
-            over parts of a batch; ``"update_first"`` at the one that is returned.
+            over parts of a batch; ``"update_first"`` at the multiplier that is returned and the
+            incoming threshold.
 
     Raises:
         ValueError: If an argument is out of range.

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from torch import Tensor
 
 from gobj._batch import Points, Sums
+from gobj._checks import refuse
 from gobj.problem import Problem
 from gobj.state import AreaState, DualState, State
 from gobj.surrogates import Surrogate, cross_entropy
@@ -24,7 +25,7 @@ class DualRule(ABC):
     Attributes:
         surrogate: The surrogate of a loss that is called without one.
         order: ``"weigh_first"`` takes the loss at the incoming state, ``"update_first"`` at the one
-            that is returned.
+            that is returned, with the examples seen from its ``previous_threshold``.
         statistics: NamedTuple type of what the rule keeps in the state.
         moves: Whether the state follows the batches at all.
         detached: Whether the loss is a constant function of the state.
@@ -39,8 +40,7 @@ class DualRule(ABC):
     def frozen(self) -> Self:
         """Return this rule as one that takes the loss at a state and leaves the state as it is."""
         rule = copy.copy(self)
-        for name, value in (("order", "weigh_first"), ("moves", False)):
-            object.__setattr__(rule, name, value)  # of a frozen dataclass
+        object.__setattr__(rule, "moves", False)  # of a frozen dataclass
         return rule
 
     @abstractmethod
@@ -74,3 +74,14 @@ class DualRule(ABC):
             state: Before the batch.
             means: The sums divided by the total weight.
         """
+
+
+def check_state(state: DualState | AreaState, rule: DualRule) -> None:
+    """Require a dual rule, and a state that was made for it."""
+    if not isinstance(rule, DualRule):
+        refuse("rule", "be a dual rule", rule)
+    if not isinstance(state, DualState | AreaState):
+        refuse("state", "come from init_state", type(state))
+    if not isinstance(state.statistics, rule.statistics):
+        made = f"come from init_state(rule={type(rule).__name__}(...))"
+        refuse("state", made, type(state.statistics))

@@ -102,7 +102,10 @@ def _cosine_similarity(embeddings: Tensor) -> Tensor:
     scaled = embeddings / nonzero_or_one(largest)
     squared = scaled.square().sum(1, keepdim=True)
     unit = torch.where(largest != 0, scaled * nonzero_or_one(squared).rsqrt(), 0)
-    return unit @ unit.mT
+    if not torch.amp.is_autocast_available(unit.device.type):
+        return unit @ unit.mT
+    with torch.autocast(unit.device.type, enabled=False):
+        return unit @ unit.mT
 
 
 class BinomialDevianceLoss(StatelessLoss):

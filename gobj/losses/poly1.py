@@ -6,13 +6,19 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from gobj._batch import not_negative, only_shares, spread_weights, widen
+from gobj._batch import (
+    is_known,
+    names_class,
+    not_negative,
+    only_shares,
+    spread_weights,
+    widen,
+)
 from gobj._checks import Number, Reduction, check_choice, check_logits, check_number, refuse
 from gobj.losses._elements import (
     MeanOver,
     bound,
     check_reductions,
-    drop_weightless,
     reduce_losses,
     weigh,
 )
@@ -61,7 +67,7 @@ def poly1_cross_entropy_loss(
         weight_form: What the class weights multiply, see above.
         label_smoothing: Share of the uniform distribution in the target, in [0, 1].
         ignore_index: Class index of elements that are not there: they cost nothing and no mean
-            counts them.
+            counts them. With probabilities, those whose row is filled with it.
         weights: At or above 0, scalar, ``[n]`` or up to ``[n, *rest]``; 1 by default. An element
             with weight 0 costs nothing, whatever its score or label.
         reduction: ``"mean"``, ``"sum"``, or ``"none"`` for one loss per element.
@@ -101,12 +107,15 @@ def poly1_cross_entropy_loss(
     )
     mass = spread_weights(weights, elements)
     if labels.shape == logits.shape:
-        losses = poly1.of_distribution(logits, labels.to(logits.dtype), mass)
-        return reduce_losses(losses, reduction, weights=mass, mean_over=mean_over)
-    index = labels if labels.is_floating_point() else labels.long()
-    counted, named = index != ignore_index, (index >= 0) & (index < logits.shape[axis])
+        counted = is_known(labels, ignore_index).any(axis)
+        present = counted if mass is None else counted & (mass != 0)
+        losses = poly1.of_distribution(logits, labels.to(logits.dtype), present)
+        mass = None if mass is None else mass.where(counted, 0)
+        return reduce_losses(losses, reduction, weights=mass, mean_over=mean_over, counted=counted)
+    counted, named = is_known(labels, ignore_index), names_class(labels, logits.shape[axis])
+    mass = None if mass is None else mass.where(counted, 0)
     present = counted if mass is None else counted & (mass != 0)
-    known = torch.where(counted & named, index, 0).long()
+    known = torch.where(counted & named, labels.long(), 0)
     losses = poly1.of_indices(torch.where(present.unsqueeze(axis), logits, 0), known)
     return reduce_losses(
         torch.where(present, torch.where(named, losses, math.nan), 0),
@@ -136,14 +145,15 @@ class _Poly1(NamedTuple):
         each = self.of_each_class(log_p)
         return -self.smoothed(_pick(each, self.axis, index), each)
 
-    def of_distribution(self, logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+    def of_distribution(self, logits: Tensor, target: Tensor, present: Tensor) -> Tensor:
         """Return the cost of each element under a distribution of the right class."""
-        spread = None if weights is None else weights.unsqueeze(self.axis)
-        target = only_shares(drop_weightless(target, spread))
-        log_p = torch.log_softmax(bound(drop_weightless(logits, spread)), self.axis)
+        absent = ~present.unsqueeze(self.axis)
+        target = only_shares(target.masked_fill(absent, 0))
+        log_p = torch.log_softmax(bound(logits.masked_fill(absent, 0)), self.axis)
         each = self.of_each_class(log_p)
         expected = (target * each).sum(self.axis)
-        return -(expected if self.smoothing == 0 else self.smoothed(expected, each))
+        gain = expected if self.smoothing == 0 else self.smoothed(expected, each)
+        return torch.where(present, -gain, 0)
 
     def smoothed(self, expected: Tensor, each: Tensor) -> Tensor:
         """Mix the gain of the target with the mean over the classes."""

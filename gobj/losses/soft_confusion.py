@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gobj._batch import as_tensor, clean_labels, only_shares, spread_weights, widen
+from gobj._batch import (
+    as_tensor,
+    clean_labels,
+    is_known,
+    names_class,
+    only_shares,
+    spread_weights,
+    widen,
+)
 from gobj._checks import Number, check_labels, check_logits, check_number, refuse
 from gobj.losses._elements import bound, drop_weightless
 
@@ -170,6 +178,9 @@ def _memberships(
     """Return the share that each element has in each class, and the weights of the elements."""
     mass = spread_weights(weights, scores.select(class_dim, 0))
     if labels.shape == scores.shape:
+        if ignore_index is not None:
+            known = is_known(labels, ignore_index).any(class_dim)
+            mass = known.to(scores.dtype) if mass is None else mass.where(known, 0)
         mass = None if mass is None else mass.unsqueeze(class_dim)
         return only_shares(drop_weightless(labels.to(scores.dtype), mass)), mass
     labels = labels if labels.is_floating_point() else labels.long()
@@ -178,9 +189,9 @@ def _memberships(
     classes = classes.reshape(-1, *(1,) * (scores.dim() - class_dim - 1))
     members = (labels.unsqueeze(class_dim) == classes).to(scores.dtype)
     # a class that is none has no finite weight, unless it is to be ignored
-    named = torch.where((labels >= 0) & (labels < number), 1.0, math.nan).to(scores.dtype)
-    named = torch.where(labels != (-100 if ignore_index is None else ignore_index), named, 0)
+    named = torch.where(names_class(labels, number), 1.0, math.nan).to(scores.dtype)
     mass = named if mass is None else torch.where(mass != 0, named * mass, 0)
+    mass = mass.where(is_known(labels, -100 if ignore_index is None else ignore_index), 0)
     return members, mass.unsqueeze(class_dim)
 
 

@@ -83,8 +83,8 @@ def average_precision_loss(
     Returns:
         The loss, which differentiates with respect to the logits alone, and the state for the next
         batch, detached. At anchor ``k`` an example is called positive where
-        ``logit > state.threshold[..., k]``. A batch that is empty, has no weight or is not finite
-        leaves the state as it was.
+        ``logit > state.threshold[..., k]``. A batch that is empty, has no weight, is not finite or
+        has an average beyond a million leaves the state as it was.
 
     Raises:
         ValueError: If a shape, a dtype, the state or a range is not as above.

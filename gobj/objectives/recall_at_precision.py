@@ -81,7 +81,8 @@ def recall_at_precision_loss(
     Returns:
         The loss, which differentiates with respect to the logits alone, and the state for the next
         batch, detached. An example is called positive where ``logit > state.threshold``. A batch
-        that is empty, has no weight or is not finite leaves the state as it was.
+        that is empty, has no weight, is not finite or has an average beyond a million leaves
+        the state as it was.
 
     Raises:
         ValueError: If a shape, a dtype, the state or the target is not as above.

@@ -271,11 +271,10 @@ def test_predictions_compare_each_label_with_its_own_threshold(case: Case) -> No
 
 
 def test_areas_predict_at_a_named_anchor_and_points_at_none() -> None:
-    for criterion, anchor in ((gobj.nn.ROCAUCLoss(), None), (gobj.nn.TPRAtFPRLoss(0.1), 0)):
-        with pytest.raises(
-            ValueError, match=r"`anchor` must be the index of one of 8 anchors; got None"
-        ):
-            criterion.predict(torch.zeros(4), anchor=anchor)
+    with pytest.raises(ValueError, match=r"`anchor` must be the index of one of 8 anchors; got N"):
+        gobj.nn.ROCAUCLoss().predict(torch.zeros(4))
+    with pytest.raises(ValueError, match=r"`anchor` must be None; got 0"):
+        gobj.nn.TPRAtFPRLoss(0.1).predict(torch.zeros(4), anchor=0)
 
 
 @each_module
@@ -322,3 +321,67 @@ def test_what_a_module_cannot_know_is_written_where_it_is_looked_up() -> None:
     text = " ".join((gobj.nn.StatefulLoss.__doc__ or "").split())
     for word in ("checkpoint", "closure", "L-BFGS", "criterion.eval()", "torch.func"):
         assert word in text
+
+
+@pytest.mark.parametrize("meta", [True, False])
+def test_targets_of_labels_come_back_after_the_memory_was_empty(meta: bool) -> None:
+    target = torch.tensor([0.9, 0.8])
+    problem = gobj.recall_at_precision(target)
+    for build in (
+        lambda: gobj.nn.RecallAtPrecisionLoss(target, 2),
+        lambda: gobj.nn.ConstrainedLoss(problem, 2),
+    ):
+        with torch.device("meta" if meta else "cpu"):
+            criterion = build()
+        criterion.to_empty(device="cpu")
+        for tensor in criterion.buffers():
+            tensor.fill_(torch.nan if tensor.is_floating_point() else 0)
+        criterion.reset_parameters()
+        logits, labels = torch.linspace(-1, 1, 8).view(4, 2), torch.arange(8).view(4, 2) > 4
+        torch.testing.assert_close(criterion(logits, labels), build()(logits, labels))
+        assert all(x.device.type == "meta" for x in criterion.to("meta").buffers())
+
+
+def test_areas_and_targets_are_told_apart_when_a_state_is_loaded() -> None:
+    def named(problem: Any, labels: int = 1, anchors: int | None = None) -> Any:
+        return gobj.nn.ConstrainedLoss(problem, labels, anchors)
+
+    near = (torch.tensor([x, 0.2]) for x in (0.10001, 0.10004))
+    for one, other in (
+        (named(gobj.roc_auc(fpr_range=(0.0, 0.1)), 1, 4), named(gobj.roc_auc(), 1, 4)),
+        (named(gobj.roc_auc(), 1, 4), named(gobj.precision_recall_auc(), 1, 4)),
+        tuple(named(gobj.tpr_at_fpr(x), 2) for x in near),
+    ):
+        with pytest.raises(ValueError, match=r"^ConstrainedLoss: `state_dict` must be of"):
+            other.load_state_dict(one.state_dict())
+    whole = gobj.nn.ROCAUCLoss(fpr_range=(0, 1)).state_dict()
+    gobj.nn.ROCAUCLoss(fpr_range=(0.0, 1.0)).load_state_dict(whole)
+
+
+@each_module
+def test_what_a_module_saved_is_a_state_of_the_function(case: Case) -> None:
+    criterion = stepped(case)
+    state = gobj.load_state_dict(
+        case.start(criterion.state.threshold.shape[:1]), criterion.state_dict()
+    )
+    assert_same_state(state, criterion.state)
+
+
+def test_a_rule_and_the_factor_of_another_do_not_stand_side_by_side() -> None:
+    with pytest.raises(ValueError, match=r"`dual_rate_factor` must not stand beside `rule`"):
+        gobj.nn.RecallAtPrecisionLoss(0.9, rule=gobj.DualAscent(), dual_rate_factor=0.1)
+    rule = gobj.DualAscent(rate=0.5)
+    for alias in (
+        gobj.nn.PRLoss(target_recall=0.9, rule=rule),
+        gobj.nn.TPRFPRLoss(target_fpr=0.1, rule=rule),
+        gobj.nn.AUCPRLoss(rule=rule),
+        gobj.nn.AUCROCLoss(rule=rule),
+    ):
+        assert alias.rule is rule
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+def test_a_transform_is_refused_in_the_classical_mode_too(transform: Any) -> None:
+    criterion = gobj.nn.PRLoss(target_recall=0.9, num_labels=3)
+    with pytest.raises(ValueError, match=r"torch\.func, where gobj\.precision_at_recall_loss is"):
+        transform(lambda x: criterion(x, BATCH[1]), BATCH[0])

@@ -38,13 +38,8 @@ def run_in_parts(
     sums = functools.reduce(operator.add, [step(gobj.observe, part, state) for part in parts])
     after = gobj.update(problem, state, sums, rule=rule)
     at = after if rule.order == "update_first" else state
-    losses = [step(gobj.weigh, part, at, total_weight=total(sums, state)) for part in parts]
+    losses = [step(gobj.weigh, part, at, total_weight=sums.weight) for part in parts]
     return torch.stack(losses).sum(), after
-
-
-def total(sums: gobj.Sums, state: Any) -> Tensor:
-    """Return the weight of each label, which the anchors of an area share."""
-    return sums.weight[..., 0] if isinstance(state, gobj.AreaState) else sums.weight
 
 
 @each_stateful
@@ -192,17 +187,65 @@ def test_a_problem_has_two_forms() -> None:
         gobj.constrained_loss(problem, torch.ones(4), torch.ones(4), gobj.init_state())
 
 
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_the_weight_of_the_whole_may_be_a_number(reduction: Any) -> None:
-    problem, state = gobj.tpr_at_fpr(0.1), gobj.init_state()
-    logits, labels = torch.linspace(-1, 1, 9), torch.arange(9) > 6
-    batch = problem, logits, labels, state
-    given, known = (
+@pytest.mark.parametrize("total", [36, torch.tensor(36.0), torch.full((2,), 36.0)], ids=repr)
+def test_the_weight_of_the_whole_may_be_a_number(total: Any) -> None:
+    batch = torch.linspace(-1, 1, 18).view(9, 2), torch.arange(18).view(9, 2) > 6
+    batch = gobj.tpr_at_fpr(0.1), *batch, gobj.init_state((2,))
+    torch.testing.assert_close(4 * gobj.weigh(*batch, total_weight=total), gobj.weigh(*batch))
+
+
+@pytest.mark.parametrize(
+    ("total", "reduction"), [(torch.ones(3), "mean"), (9.0, "none"), (9.0, "sum")]
+)
+def test_a_weight_of_the_whole_has_to_fit(total: Any, reduction: Any) -> None:
+    batch = gobj.tpr_at_fpr(0.1), torch.ones(9, 2), torch.ones(9, 2), gobj.init_state((2,))
+    with pytest.raises(ValueError, match=r"^weigh: `total_weight` must be .+; got .+\.$"):
         gobj.weigh(*batch, reduction=reduction, total_weight=total)
-        for total in (36, torch.tensor(36.0))
+
+
+@each_stateful
+def test_a_batch_weighs_at_the_next_state_what_it_cost(case: Case) -> None:
+    logits, labels, _ = sample(case)
+    state = warmed(case, (3,))
+    loss, after = case(logits, labels, state)
+    at = after if case.rule.order == "update_first" else state
+    for rule in (case.rule, case.rule.frozen()):
+        weighed = gobj.weigh(case.any_problem, logits, labels, at, rule=rule)
+        torch.testing.assert_close(weighed, loss)
+    still, same = gobj.constrained_loss(
+        case.any_problem, logits, labels, at, rule=case.rule.frozen()
     )
-    torch.testing.assert_close(given, known, rtol=0, atol=0)
-    torch.testing.assert_close(4 * given, gobj.weigh(*batch, reduction=reduction))
+    torch.testing.assert_close(still, loss)
+    assert same is at
+
+
+@pytest.mark.parametrize("rounded", [0.7 - 1, -0.3], ids=["computed", "written"])
+@pytest.mark.parametrize("whole", [float, torch.tensor], ids=["numbers", "tensors"])
+def test_the_direction_of_a_problem_is_found_in_spite_of_rounding(
+    rounded: float, whole: Any
+) -> None:
+    form = gobj.LinearForm(whole(1 - 0.7), whole(0.7), positives=whole(rounded))
+    assert gobj.Problem(gobj.LinearForm(1.0), form).direction() == 1
+
+
+@pytest.mark.parametrize("rule", [gobj.ImplicitMultiplier(), gobj.DualAscent()], ids=str)
+def test_coefficients_take_the_dtype_of_the_scores_and_have_to_fit(rule: gobj.DualRule) -> None:
+    target = torch.tensor([0.9, 0.8], dtype=torch.float64)
+    logits, labels = torch.linspace(-1, 1, 8).view(4, 2), torch.arange(8).view(4, 2) > 4
+    state = gobj.init_state((2,), rule=rule)
+    loss, after = gobj.constrained_loss(
+        gobj.recall_at_precision(target), logits, labels, state, rule=rule
+    )
+    named, same = gobj.recall_at_precision_loss(
+        logits, labels, state, target_precision=target, rule=rule
+    )
+    assert loss.dtype is torch.float32
+    torch.testing.assert_close(loss, named)
+    torch.testing.assert_close(leaves(after), leaves(same))
+    with pytest.raises(ValueError, match=r"`problem` must have coefficients that broadcast to"):
+        gobj.constrained_loss(
+            gobj.recall_at_precision(target[[0, 1, 1]]), logits, labels, state, rule=rule
+        )
 
 
 def test_sums_add_up_as_numbers_do() -> None:

@@ -749,3 +749,20 @@ def test_a_cosine_is_taken_in_single_precision_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         cast = gobj.binomial_deviance_loss(embeddings, labels, alpha=40.0, beta=0.9)
     torch.testing.assert_close(cast, plain, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("score", [math.inf, -math.inf])
+def test_a_square_of_an_infinite_shortfall_is_finite(score: float) -> None:
+    logits, labels = torch.full((3,), score), torch.tensor([1, 0, 1])
+    price, cut, problem = 1.0, 0.0, gobj.tpr_at_fpr(0.1)
+    options = {"surrogate": gobj.squared_hinge}
+    assert gobj.lagrangian(logits, labels, problem, price, cut, **options).isfinite()
+    loss, _ = gobj.constrained_loss(
+        problem, logits, labels, gobj.init_state(rule=RULES[1]), rule=RULES[1], **options
+    )
+    assert loss.isfinite()
+
+
+def test_a_byte_is_not_taken_for_a_negative_number_to_ignore() -> None:
+    labels = torch.tensor([156, 1, 0], dtype=torch.uint8)  # as a byte, -100 is 156
+    assert gobj.poly1_focal_loss(torch.zeros(3), labels, ignore_index=-100).isnan()

@@ -257,3 +257,12 @@ def test_sums_add_up_as_numbers_do() -> None:
     ):
         assert torch.equal(one, other)
     assert sum((first, second, third)).weight == 15
+
+
+def test_sums_count_the_four_events() -> None:
+    logits, labels = torch.tensor([2.0, 1.0, -1.0, -2.0, 0.5]), torch.tensor([1, 0, 1, 0, 0])
+    sums = gobj.observe(gobj.tpr_at_fpr(0.1), logits, labels, gobj.init_state())
+    hits, alarms = sums.true_positives, sums.false_positives
+    assert (hits, alarms, sums.false_negatives, sums.true_negatives) == (1, 2, 1, 1)
+    form = gobj.LinearForm(1.0, 10.0, 100.0, 1000.0)
+    assert sums.of_events(form) == 1 + 20 + 100 + 1000

@@ -357,7 +357,7 @@ class _View:
             sums = reduce(operator.add, self.each(add_up))._replace(weight=total)
             shape = self.threshold.shape  # what belongs to a label counts at each of its anchors
             same = (x if x.shape == shape else x.expand(shape) for x in leaves(sums))
-            joined: Sums = unflatten(sums, same)
+            joined: Sums = unflatten(sums, (x.detach() for x in same) if self.fused else same)
             return joined
 
     def charge(self, call: _Call) -> Tensor:

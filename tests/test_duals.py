@@ -16,6 +16,7 @@ from torch.nn import functional
 import gobj
 from tests import oracles
 from tests.cases import Case, assert_same_state, each_constrained, gradient, leaves, sample
+from tests.implicit import Implicit
 from tests.oracles import Counts, count
 from tests.strategies import Batch, batches, multipliers, thresholds
 
@@ -582,3 +583,31 @@ def test_a_threshold_with_nothing_left_to_win_stays_by_the_scores() -> None:
         labels = torch.arange(64) < 32  # half are positive, so that any threshold is precise enough
         _, state = gobj.recall_at_precision_loss(logits, labels, state, target_precision=0.2)
     assert -6 < state.threshold.item() < -1
+
+
+@each_constrained
+@pytest.mark.parametrize("place", [0.0, 30.0, -30.0], ids=["amid", "above all", "below all"])
+@pytest.mark.parametrize("prior", [0.03, 0.4])
+def test_the_default_rule_follows_its_equations(case: Case, place: float, prior: float) -> None:
+    problem = case.problem
+    cost, constraint = (
+        Counts(form.true_positive, form.false_positive, form.false_negative, form.true_negative)
+        for form in problem[:2]
+    )
+    form = problem.constraint
+    oracle = Implicit(
+        cost, constraint, form.positives, form.negatives, problem.direction() == 1, place
+    )
+    state = gobj.init_state(dtype=torch.float64)
+    state = state._replace(threshold=torch.tensor(place, dtype=torch.float64))
+    draw = torch.Generator().manual_seed(0)
+    for step in range(30):
+        labels = (torch.rand(200, generator=draw) < prior).double()
+        labels[0], labels[1], labels[2] = 1.0, 0.0, 0.3  # both classes, and a share of both
+        logits = (torch.randn(200, generator=draw).double() + labels) * (1 + step % 3)
+        weights = torch.rand(200, generator=draw).double()
+        loss, state = case(logits, labels, state, weights=weights)
+        rows = zip(logits.tolist(), labels.tolist(), weights.tolist(), strict=True)
+        assert loss.item() == pytest.approx(oracle.batch(list(rows)), rel=1e-9)
+        assert state.threshold.item() == pytest.approx(oracle.threshold, rel=1e-9, abs=1e-9)
+        assert state.multiplier.item() == pytest.approx(oracle.multiplier, rel=1e-7)

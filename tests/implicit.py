@@ -11,12 +11,13 @@ Example = tuple[float, float, float]  # score, share of a positive, weight
 
 def sigmoid(x: float) -> float:
     """Return the logistic function."""
-    return 1 / (1 + math.exp(-x))
+    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
 
 
 def surrogate(margin: float) -> tuple[float, float]:
     """Return the cost of a margin and the size of its slope, at q = .5 and T = .5."""
-    right, wrong = sigmoid(margin / 0.5), sigmoid(-margin / 0.5)
+    scaled = min(max(margin / 0.5, -80), 80)  # beyond, the cost is flat to rounding
+    right, wrong = sigmoid(scaled), sigmoid(-scaled)
     height = 1 / (1 - 2**-0.5)
     return height * (1 - right**0.5), height * 0.5 * right**0.5 * wrong / 0.5
 

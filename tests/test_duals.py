@@ -587,8 +587,14 @@ def test_a_threshold_with_nothing_left_to_win_stays_by_the_scores() -> None:
 
 @each_constrained
 @pytest.mark.parametrize("place", [0.0, 30.0, -30.0], ids=["amid", "above all", "below all"])
-@pytest.mark.parametrize("prior", [0.03, 0.4])
-def test_the_default_rule_follows_its_equations(case: Case, place: float, prior: float) -> None:
+@pytest.mark.parametrize(
+    ("prior", "spread", "gap"),
+    [(0.03, 1.0, 1.0), (0.4, 1.0, 1.0), (0.4, 30.0, 10.0)],
+    ids=["rare", "common", "apart"],
+)
+def test_the_default_rule_follows_its_equations(
+    case: Case, place: float, prior: float, spread: float, gap: float
+) -> None:
     problem = case.problem
     cost, constraint = (
         Counts(form.true_positive, form.false_positive, form.false_negative, form.true_negative)
@@ -604,10 +610,49 @@ def test_the_default_rule_follows_its_equations(case: Case, place: float, prior:
     for step in range(30):
         labels = (torch.rand(200, generator=draw) < prior).double()
         labels[0], labels[1], labels[2] = 1.0, 0.0, 0.3  # both classes, and a share of both
-        logits = (torch.randn(200, generator=draw).double() + labels) * (1 + step % 3)
+        noise = torch.randn(200, generator=draw).double()
+        logits = (noise + gap * labels) * spread * (1 + step % 3)
+        logits[3] = 1e6  # one that counts as less far
         weights = torch.rand(200, generator=draw).double()
         loss, state = case(logits, labels, state, weights=weights)
         rows = zip(logits.tolist(), labels.tolist(), weights.tolist(), strict=True)
         assert loss.item() == pytest.approx(oracle.batch(list(rows)), rel=1e-9)
         assert state.threshold.item() == pytest.approx(oracle.threshold, rel=1e-9, abs=1e-9)
         assert state.multiplier.item() == pytest.approx(oracle.multiplier, rel=1e-7)
+
+
+@pytest.mark.parametrize("problem", [gobj.roc_auc(), gobj.average_precision()])
+def test_the_anchors_of_an_area_share_the_loss_by_what_they_cost(problem: Any) -> None:
+    draw = torch.Generator().manual_seed(0)
+    state = gobj.init_state(anchors=3, dtype=torch.float64)
+    for _ in range(5):
+        labels = (torch.rand(200, generator=draw) < 0.3).double()
+        logits = torch.randn(200, generator=draw).double() + labels
+        _, state = gobj.constrained_loss(problem, logits, labels, state)
+    state = state._replace(multiplier=torch.tensor([0.5, 2.0, 500.0]).double())
+    at, bound = problem(state), gobj.ImplicitMultiplier.surrogate
+    positive, negative, residual = state.statistics.averages[:, :3].unbind(-1)
+    capped = state.multiplier.clamp(max=100)  # no anchor outweighs the others by more
+    part = (at.cost.false_negative + capped * at.constraint.false_negative) * positive
+    each = part / part.mean() * residual / 2
+    ratios = each / positive, each / negative
+    scale = min(1.2 / max(ratio.mean().item() for ratio in ratios), 1)
+    distance = logits.unsqueeze(1) - state.previous_threshold
+    bounds = torch.where(
+        labels.unsqueeze(1) > 0, ratios[0] * bound(distance), ratios[1] * bound(-distance)
+    )
+    entropy = functional.binary_cross_entropy_with_logits(logits, labels)
+    expected = scale * (0.8 * bounds.mean() + 0.2 * entropy)
+    torch.testing.assert_close(gobj.weigh(problem, logits, labels, state), expected)
+
+
+@pytest.mark.parametrize("anchors", [None, 3])
+def test_the_first_batch_costs_its_cross_entropy_where_it_is_weighed_first(
+    anchors: int | None,
+) -> None:
+    rule = gobj.ImplicitMultiplier(order="weigh_first")
+    logits, labels = torch.linspace(-3, 3, 40), (torch.arange(40) > 25).float()
+    problem: Any = gobj.tpr_at_fpr(0.1) if anchors is None else gobj.roc_auc()
+    state = gobj.init_state(anchors=anchors, rule=rule)
+    loss, _ = gobj.constrained_loss(problem, logits, labels, state, rule=rule)
+    torch.testing.assert_close(loss, functional.binary_cross_entropy_with_logits(logits, labels))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import gobj
 from tests.cases import (
+    STATEFUL,
     Case,
     assert_same_state,
     each_stateful,
@@ -266,3 +267,16 @@ def test_sums_count_the_four_events() -> None:
     assert (hits, alarms, sums.false_negatives, sums.true_negatives) == (1, 2, 1, 1)
     form = gobj.LinearForm(1.0, 10.0, 100.0, 1000.0)
     assert sums.of_events(form) == 1 + 20 + 100 + 1000
+
+
+@pytest.mark.parametrize("surrogate", [gobj.cross_entropy, gobj.squared_hinge], ids=str)
+def test_each_event_is_charged_by_its_own_bound(surrogate: gobj.Surrogate) -> None:
+    logits, labels, weights = sample(STATEFUL[0], 30, ())
+    form = gobj.LinearForm(1.0, 2.0, 4.0, 8.0)
+    problem = gobj.Problem(form, gobj.LinearForm())
+    got = gobj.lagrangian(logits, labels, problem, 1.0, 0.3, weights=weights, surrogate=surrogate)
+    expected = 0.0
+    for f, y, w in zip(logits.tolist(), labels.tolist(), weights.tolist(), strict=True):
+        below, above = (surrogate(torch.tensor(x).double()).item() for x in (f - 0.3, 0.3 - f))
+        expected += w * (y * (below + 4 * above) + (1 - y) * (8 * below + 2 * above))
+    assert got.item() == pytest.approx(expected / weights.sum().item())

@@ -8,7 +8,7 @@ from torch import Tensor
 import gobj
 from gobj._checks import check_number
 from gobj.metrics._curve import Curve
-from gobj.metrics._operating import LOW_IS_GOOD, OBJECTIVES, Objective, operating_point, rates
+from gobj.metrics._reading import LOW_IS_GOOD, OBJECTIVES, Objective, operating_point, rates
 from gobj.study.refusal import require
 
 ACRONYMS = ("fpr", "npv", "tpr")

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import torch
 
-from gobj.metrics._operating import OBJECTIVES
+from gobj.metrics._reading import OBJECTIVES
 
 DESCRIPTION = """\
 Answer whether training for an objective would help on a table: train BCE, class-weighted BCE and

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gobj.metrics import curve_init, curve_points, curve_update
 from gobj.metrics._curve import Curve
-from gobj.metrics._operating import rates
+from gobj.metrics._reading import rates
 from gobj.study.splits import Part
 
 

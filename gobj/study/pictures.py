@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gobj.metrics._operating import rates
+from gobj.metrics._reading import rates
 from gobj.study.comparison import Outcome
 from gobj.study.findings import Findings
 from gobj.study.goals import spell

@@ -24,6 +24,8 @@ SHAPES = ((0,), (1,), (2,), (9,), (300,), (0, 3), (1, 3), (40, 3), (700, 3), (6,
 RULES = (
     gobj.ImplicitMultiplier(),
     gobj.ImplicitMultiplier(order="weigh_first"),
+    gobj.FocusedCrossEntropy(),
+    gobj.FocusedCrossEntropy(order="weigh_first", width=0.1),
     gobj.DualAscent(rate=0.5, proportional=0.5),
     gobj.DualAscent(rate=0.5, order="update_first"),
     gobj.DualAscent(rate=0.1, signal="surrogate", cap=10.0, threshold_rate=0.01),
@@ -92,7 +94,7 @@ def draw_chain(draw: Draw) -> Chain:
     required = inspect.signature(losses[name]).parameters.values()
     targets = [p.name for p in required if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     settings = {target: draw.one(TARGETS) for target in targets}
-    settings |= {"rule": rule, "surrogate": draw.one(SURROGATES)}
+    settings |= {"rule": rule, "surrogate": draw.one(SURROGATES) if rule.surrogate else None}
     anchors = None if targets else draw.one((1, 4, 9))
     dtype = draw.one((torch.float32, torch.float64))
     start = gobj.init_state(labels, rule=rule, anchors=anchors, dtype=dtype)

@@ -24,11 +24,15 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 SHAPES = ((512,), (4096,), (65536,), (1_000_000,), (4096, 256), (512, 1000))
 ANCHORS = 8
 CLASSES, EMBEDDINGS = (65536, 100), (1024, 64)
-RULES = {"implicit": gobj.ImplicitMultiplier(), "ascent": gobj.DualAscent()}
+RULES = {
+    "implicit": gobj.ImplicitMultiplier(),
+    "focus": gobj.FocusedCrossEntropy(),
+    "ascent": gobj.DualAscent(),
+}
 
 
 def constrained_losses(labels: torch.Size) -> Iterator[tuple[str, Loss]]:
-    """Yield every public loss with a state, under both moving rules."""
+    """Yield every public loss with a state, under each moving rule."""
     for name, function in vars(gobj).items():
         parameters = inspect.signature(function).parameters if name.endswith("_loss") else {}
         if "state" not in parameters or "problem" in parameters:

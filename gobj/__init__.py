@@ -8,7 +8,8 @@ Objectives: recall_at_precision_loss, precision_at_recall_loss, tpr_at_fpr_loss,
 Areas: average_precision_loss, precision_recall_auc_loss, roc_auc_loss, pairwise_roc_auc_loss.
 State: init_state, state_dict, load_state_dict.
 A problem of your own: LinearForm, Problem, constrained_loss, or its steps observe, update, weigh.
-Rules: ImplicitMultiplier (the default), DualAscent, FrozenDual, OptimizerAscent.
+Rules: ImplicitMultiplier (the default), FocusedCrossEntropy, DualAscent, FrozenDual,
+    OptimizerAscent.
 Surrogates: cross_entropy, hinge, squared_hinge, generalized_cross_entropy, sigmoid, zero_one.
 Soft counts: f_beta_loss and others, confusion_metric_loss, soft_confusion.
 Other losses: poly1_cross_entropy_loss, poly1_focal_loss, binomial_deviance_loss.
@@ -20,6 +21,7 @@ Curves over batches, and the threshold to deploy: gobj.metrics.
 from gobj import metrics, nn
 from gobj._batch import Sums
 from gobj.constrained import constrained_loss, observe, update, weigh
+from gobj.duals.focus import FocusedCrossEntropy
 from gobj.duals.implicit import ImplicitMultiplier
 from gobj.duals.lagrangian import DualAscent, FrozenDual, OptimizerAscent
 from gobj.duals.rule import DualRule
@@ -70,8 +72,9 @@ __version__ = "0.1.0"
 
 # fmt: off
 __all__ = [
-    "AreaState", "DualAscent", "DualRule", "DualState", "FrozenDual", "ImplicitMultiplier",
-    "LinearForm", "OptimizerAscent", "Pairs", "Problem", "SoftConfusion", "Sums", "Surrogate",
+    "AreaState", "DualAscent", "DualRule", "DualState", "FocusedCrossEntropy", "FrozenDual",
+    "ImplicitMultiplier", "LinearForm", "OptimizerAscent", "Pairs", "Problem", "SoftConfusion",
+    "Sums", "Surrogate",
     "accuracy_loss", "annealed_amplification", "average_precision", "average_precision_loss",
     "balanced_accuracy_loss", "binomial_deviance_loss", "binomial_deviance_of_pairs",
     "class_weights_from_counts", "confusion_metric_loss", "constrained_loss", "cross_entropy",

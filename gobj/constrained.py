@@ -273,7 +273,7 @@ class _Call(NamedTuple):
 
     batch: Batch
     rule: DualRule
-    surrogate: Surrogate
+    surrogate: Surrogate | None
     state: Any
     problem: Any
 
@@ -309,9 +309,9 @@ def _make_call(
     if (of_state[:-1] if isinstance(state, AreaState) else of_state) != labels_shape:
         made = f"have the label shape {list(labels_shape)}, by init_state({tuple(labels_shape)})"
         refuse("state", made, state.threshold)
-    surrogate = rule.surrogate if surrogate is None else surrogate
-    if not isinstance(surrogate, Surrogate):
-        refuse("surrogate", "be a gobj.Surrogate", surrogate)
+    if surrogate and not (rule.surrogate and isinstance(surrogate, Surrogate)):
+        refuse("surrogate", "be a gobj.Surrogate, and None for a rule without one", surrogate)
+    surrogate = surrogate or rule.surrogate
     return _Call(batch, rule, surrogate, state, problem).at(problem, state)
 
 

@@ -26,6 +26,7 @@ PUBLIC: dict[str, Callable[..., Any]] = {
 }
 RULES: dict[str, gobj.DualRule] = {
     "implicit": gobj.ImplicitMultiplier(),
+    "focus": gobj.FocusedCrossEntropy(),
     "weigh_first": gobj.ImplicitMultiplier(order="weigh_first"),
     "exact": gobj.DualAscent(rate=0.5, proportional=0.5),
     "surrogate": gobj.DualAscent(rate=0.5, signal="surrogate", threshold_rate=0.1),

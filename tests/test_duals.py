@@ -16,9 +16,9 @@ from torch.nn import functional
 import gobj
 from tests import oracles
 from tests.cases import Case, assert_same_state, each_constrained, gradient, leaves, sample
-from tests.implicit import Implicit
 from tests.oracles import Counts, count
 from tests.strategies import Batch, batches, multipliers, thresholds
+from tests.tracked import Focused, Implicit
 
 RECALL = gobj.recall_at_precision_loss
 MET = torch.tensor([2.0, 1.0, -1.0, -2.0]), torch.tensor([1, 1, 0, 0])
@@ -592,8 +592,19 @@ def test_a_threshold_with_nothing_left_to_win_stays_by_the_scores() -> None:
     [(0.03, 1.0, 1.0), (0.4, 1.0, 1.0), (0.4, 30.0, 10.0)],
     ids=["rare", "common", "apart"],
 )
-def test_the_default_rule_follows_its_equations(
-    case: Case, place: float, prior: float, spread: float, gap: float
+@pytest.mark.parametrize(
+    ("rule", "equations"),
+    [(gobj.ImplicitMultiplier(), Implicit), (gobj.FocusedCrossEntropy(), Focused)],
+    ids=["implicit", "focus"],
+)
+def test_rules_follow_their_equations(
+    case: Case,
+    place: float,
+    prior: float,
+    spread: float,
+    gap: float,
+    rule: gobj.DualRule,
+    equations: type[Implicit],
 ) -> None:
     problem = case.problem
     cost, constraint = (
@@ -601,10 +612,10 @@ def test_the_default_rule_follows_its_equations(
         for form in problem[:2]
     )
     form = problem.constraint
-    oracle = Implicit(
+    oracle = equations(
         cost, constraint, form.positives, form.negatives, problem.direction() == 1, place
     )
-    state = gobj.init_state(dtype=torch.float64)
+    state = gobj.init_state(rule=rule, dtype=torch.float64)
     state = state._replace(threshold=torch.tensor(place, dtype=torch.float64))
     draw = torch.Generator().manual_seed(0)
     for step in range(30):
@@ -614,7 +625,7 @@ def test_the_default_rule_follows_its_equations(
         logits = (noise + gap * labels) * spread * (1 + step % 3)
         logits[3] = 1e6  # one that counts as less far
         weights = torch.rand(200, generator=draw).double()
-        loss, state = case(logits, labels, state, weights=weights)
+        loss, state = case(logits, labels, state, weights=weights, rule=rule)
         rows = zip(logits.tolist(), labels.tolist(), weights.tolist(), strict=True)
         assert loss.item() == pytest.approx(oracle.batch(list(rows)), rel=1e-9)
         assert state.threshold.item() == pytest.approx(oracle.threshold, rel=1e-9, abs=1e-9)
@@ -656,3 +667,69 @@ def test_the_first_batch_costs_its_cross_entropy_where_it_is_weighed_first(
     state = gobj.init_state(anchors=anchors, rule=rule)
     loss, _ = gobj.constrained_loss(problem, logits, labels, state, rule=rule)
     torch.testing.assert_close(loss, functional.binary_cross_entropy_with_logits(logits, labels))
+
+
+@pytest.mark.parametrize("problem", [gobj.roc_auc(), gobj.average_precision()])
+def test_the_focus_of_an_area_adds_up_what_a_miss_and_an_alarm_cost_there(problem: Any) -> None:
+    draw, rule = torch.Generator().manual_seed(0), gobj.FocusedCrossEntropy()
+    state = gobj.init_state(anchors=3, rule=rule, dtype=torch.float64)
+    for _ in range(5):
+        labels = (torch.rand(200, generator=draw) < 0.3).double()
+        logits = torch.randn(200, generator=draw).double() + labels
+        seen_from = state.threshold
+        _, state = gobj.constrained_loss(problem, logits, labels, state, rule=rule)
+    state = state._replace(multiplier=torch.tensor([0.5, 2.0, 500.0]).double())
+    at, price = problem(state), state.multiplier.clamp(max=100)
+    both = sum(
+        cost + price * constraint
+        for cost, constraint in zip(at.cost[:4], at.constraint[:4], strict=True)
+    )
+    kernel = 1 / (1 + ((logits.unsqueeze(1) - seen_from) / 0.5) ** 2)
+    near = (kernel * both).mean(1)
+    size = (torch.sigmoid(logits / 2) - labels).abs()
+    weight = 0.8 * near * size.mean() / (near * size).mean() + 0.2
+    positives = state.statistics.averages[0, 2]
+    balance = torch.where(labels > 0, (2 * positives).rsqrt(), (2 - 2 * positives).rsqrt())
+    entropy = functional.binary_cross_entropy_with_logits(logits / 2, labels, reduction="none")
+    expected = (weight * balance * 2 * entropy).mean()
+    weighed = gobj.weigh(problem, logits, labels, state, rule=rule)
+    torch.testing.assert_close(weighed, expected)
+
+
+@pytest.mark.parametrize("prior", [0.05, 0.5])
+@pytest.mark.parametrize("anchors", [None, 8])
+def test_scores_trained_with_a_focus_read_as_probabilities(
+    prior: float, anchors: int | None
+) -> None:
+    rule = gobj.FocusedCrossEntropy()
+    problem: Any = gobj.average_precision() if anchors else gobj.tpr_at_fpr(0.1)
+    state = gobj.init_state(anchors=anchors, rule=rule)
+    draw = torch.Generator().manual_seed(0)
+    slope, bias = torch.zeros(2, requires_grad=True), torch.zeros(1, requires_grad=True)
+    odds = torch.tensor([1.5, -1.0])
+
+    def batch(n: int) -> tuple[Tensor, Tensor]:
+        features = torch.randn(n, 2, generator=draw)
+        truth = torch.sigmoid(features @ odds + math.log(prior / (1 - prior)))
+        return features, (torch.rand(n, generator=draw) < truth).float()
+
+    optimizer = torch.optim.Adam([slope, bias], lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300)
+    for _ in range(300):
+        features, labels = batch(1000)
+        loss, state = gobj.constrained_loss(
+            problem, features @ slope + bias, labels, state, rule=rule
+        )
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
+    features, labels = batch(100_000)
+    scores = (features @ slope + bias).detach()
+    read = rule.probabilities(scores, state)
+    for part in read.argsort().tensor_split(5):
+        frequency = labels[part].mean().item()
+        assert read[part].mean().item() == pytest.approx(frequency, rel=0.15, abs=0.005)
+    plain = torch.sigmoid(scores)
+    top = read.argsort()[-20_000:]
+    assert abs(plain[top].mean() - labels[top].mean()) > 0.03  # what is not undone shows

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import gobj
 from benchmarks.speed import peak_memory
 
-ASCENT, CLASSICAL = gobj.DualAscent(), gobj.OptimizerAscent()
+ASCENT, CLASSICAL, FOCUS = gobj.DualAscent(), gobj.OptimizerAscent(), gobj.FocusedCrossEntropy()
 STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
     "a point by ascent": (
         gobj.recall_at_precision_loss,
@@ -30,6 +30,21 @@ STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
         170,
     ),
     "area under ROC": (gobj.roc_auc_loss, {"state": gobj.init_state(anchors=8)}, 165),
+    "a point with a focus": (
+        gobj.recall_at_precision_loss,
+        {"target_precision": 0.9, "state": gobj.init_state(rule=FOCUS), "rule": FOCUS},
+        131,
+    ),
+    "average precision with a focus": (
+        gobj.average_precision_loss,
+        {"state": gobj.init_state(anchors=8, rule=FOCUS), "rule": FOCUS},
+        174,
+    ),
+    "area under ROC with a focus": (
+        gobj.roc_auc_loss,
+        {"state": gobj.init_state(anchors=8, rule=FOCUS), "rule": FOCUS},
+        156,
+    ),
     "F-beta": (gobj.f_beta_loss, {}, 65),
     "pairs": (gobj.pairwise_roc_auc_loss, {}, 162),
 }
@@ -60,7 +75,7 @@ def test_an_eager_step_dispatches_few_operations(
 
 
 @pytest.mark.parametrize("shape", [(65536,), (4096, 100)], ids=str)
-@pytest.mark.parametrize("rule", [gobj.ImplicitMultiplier(), ASCENT, CLASSICAL], ids=str)
+@pytest.mark.parametrize("rule", [gobj.ImplicitMultiplier(), ASCENT, CLASSICAL, FOCUS], ids=str)
 def test_an_area_takes_less_than_twelve_times_the_memory_of_its_scores(
     shape: tuple[int, ...], rule: gobj.DualRule
 ) -> None:

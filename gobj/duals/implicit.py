@@ -34,9 +34,11 @@ class Averages(NamedTuple):
     """Running averages of what the batches show, each a share of the batch.
 
     Attributes:
-        positive_slope: Of the surrogate, over the positives: how hard they pull on the threshold.
+        positive_slope: Of the surrogate, over the positives: how hard they pull on the threshold,
+            and about the density of positives there.
         negative_slope: The same over the negatives.
-        residual: Of cross entropy, ``|sigmoid(f) - y|``; a soft label is a share of both classes.
+        of_rule: What the rule wants; of the implicit multiplier the residual of cross entropy,
+            ``|sigmoid(f) - y|``, where a soft label is a share of both classes.
         distance: Of the scores from the threshold.
         violation: Of the constraint, above 0 where the threshold must rise.
         squared_violation: Its square.
@@ -45,7 +47,7 @@ class Averages(NamedTuple):
 
     positive_slope: Tensor
     negative_slope: Tensor
-    residual: Tensor
+    of_rule: Tensor
     distance: Tensor
     violation: Tensor
     squared_violation: Tensor
@@ -220,30 +222,51 @@ class ImplicitMultiplier(DualRule):
 
     def update(self, problem: Problem, state: State, means: Sums) -> State:
         """Average what the batch shows, move the threshold and solve for the multiplier."""
-        direction = problem.direction()
-        violation, slack = _violation(problem, direction, means)
-        seen = torch.stack([*means.measured, violation, violation.square(), slack], -1)
-        steps = state.statistics.steps + 1
-        share = steps.reciprocal()  # of this batch, were all batches to count alike
-        rate = share.clamp(min=self.rate).unsqueeze(-1)
-        averages = torch.lerp(state.statistics.averages, seen, rate)
-        named = Averages(*averages.unbind(-1))
-        form, cost = problem.constraint, problem.cost
-        rise = _slope(named, form.false_negative, form.true_negative)
-        fall = _slope(named, form.true_positive, form.false_positive)
-        step = _step(named, violation, _either(direction, fall, rise), share)
-        threshold = torch.addcmul(state.threshold, named.distance, step)
-        # stationary is the threshold where the multiplier balances the slopes of both forms
-        of_cost = _minus(
-            _slope(named, cost.false_negative, cost.true_negative),
-            _slope(named, cost.true_positive, cost.false_positive),
-        )
-        net = _minus(fall, rise)
-        net = net if isinstance(net, Tensor) else torch.zeros_like(violation)
-        unsolved = _signed(direction, net) <= 0
-        multiplier = (of_cost / net).masked_fill(unsolved, self.cap).clamp(0, self.cap)
-        statistics = ImplicitStatistics(steps, averages)
-        return state._replace(multiplier=multiplier, threshold=threshold, statistics=statistics)
+        return track(problem, state, means, means.measured, self.rate, self.cap)
+
+
+def track(
+    problem: Problem,
+    state: State,
+    means: Sums,
+    seen: tuple[Tensor, Tensor, Tensor, Tensor],
+    rate: float,
+    cap: float,
+) -> State:
+    """Average what a batch shows, move the threshold and solve for the multiplier.
+
+    Args:
+        problem: At the state before the batch.
+        state: The one that the batch was seen from. Its statistics hold the number of batches as
+            ``steps``, ``[*points]``, and :class:`Averages` as ``averages``, ``[*points, 7]``.
+        means: Sums of the batch over its weight.
+        seen: The first four of the averages, of this batch.
+        rate: Weight of a batch in the averages, once there were many.
+        cap: Largest multiplier.
+    """
+    direction = problem.direction()
+    violation, slack = _violation(problem, direction, means)
+    table = torch.stack([*seen, violation, violation.square(), slack], -1)
+    steps = state.statistics.steps + 1
+    share = steps.reciprocal()  # of this batch, were all batches to count alike
+    averages = torch.lerp(state.statistics.averages, table, share.clamp(min=rate).unsqueeze(-1))
+    named = Averages(*averages.unbind(-1))
+    form, cost = problem.constraint, problem.cost
+    rise = _slope(named, form.false_negative, form.true_negative)
+    fall = _slope(named, form.true_positive, form.false_positive)
+    step = _step(named, violation, _either(direction, fall, rise), share)
+    threshold = torch.addcmul(state.threshold, named.distance, step)
+    # stationary is the threshold where the multiplier balances the slopes of both forms
+    of_cost = _minus(
+        _slope(named, cost.false_negative, cost.true_negative),
+        _slope(named, cost.true_positive, cost.false_positive),
+    )
+    net = _minus(fall, rise)
+    net = net if isinstance(net, Tensor) else torch.zeros_like(violation)
+    unsolved = _signed(direction, net) <= 0
+    multiplier = (of_cost / net).masked_fill(unsolved, cap).clamp(0, cap)
+    statistics = state.statistics._replace(steps=steps, averages=averages)
+    return state._replace(multiplier=multiplier, threshold=threshold, statistics=statistics)
 
 
 def _either(direction: Number, upwards: Number, downwards: Number) -> Number:

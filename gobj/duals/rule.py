@@ -23,7 +23,7 @@ class DualRule(ABC):
     the labels, and for an area the anchors as a last dimension.
 
     Attributes:
-        surrogate: The surrogate of a loss that is called without one.
+        surrogate: The surrogate of a loss that is called without one; None if the rule has none.
         order: ``"weigh_first"`` takes the loss at the incoming state, ``"update_first"`` at the one
             that is returned, with the examples seen from its ``previous_threshold``.
         statistics: NamedTuple type of what the rule keeps in the state.
@@ -31,7 +31,7 @@ class DualRule(ABC):
         detached: Whether the loss is a constant function of the state.
     """
 
-    surrogate: ClassVar[Surrogate] = cross_entropy
+    surrogate: ClassVar[Surrogate | None] = cross_entropy
     order: Order = "weigh_first"
     statistics: ClassVar[type[Any]]
     moves: bool = True
@@ -52,7 +52,7 @@ class DualRule(ABC):
         """Return what the loss charges at this state, a NamedTuple of numbers and tensors."""
 
     @abstractmethod
-    def measure(self, points: Points, surrogate: Surrogate) -> Any:
+    def measure(self, points: Points, surrogate: Any) -> Any:
         """Return what charges and sums share: costs and slopes of each example."""
 
     @abstractmethod

@@ -408,6 +408,10 @@ def test_no_argument_is_ignored(case: Case, argument: str) -> None:
         "reduction": {"reduction": "sum"},
     }[argument]
     state = warmed(case, (3,))
+    if argument == "surrogate" and case.rule.surrogate is None:
+        with pytest.raises(ValueError, match=r"`surrogate` must be .+ None for a rule without one"):
+            case(logits, labels, state, **other)
+        return
     assert differ(case(logits, labels, state), case(logits, labels, state, **other))
 
 

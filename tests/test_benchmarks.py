@@ -87,7 +87,7 @@ def test_the_setting_that_is_best_on_validation_rows_is_the_one_that_counts() ->
     part = Part(torch.zeros(1, 2, 1), torch.tensor([[1.0, 0.0]]), None)
     good, bad = torch.tensor([[2.0], [1.0]]), torch.tensor([[1.0], [2.0]])
 
-    def measure(part: Part, scores: Tensor) -> Tensor:
+    def measure(_: Part, scores: Tensor) -> Tensor:
         return scores[0]
 
     for scores, expected in (([(good, bad), (bad, good)], 1.0), ([(bad, bad), (good, good)], 2.0)):

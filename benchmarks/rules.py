@@ -124,6 +124,39 @@ def differences(
                 )
 
 
+def gap(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return how far probabilities are from frequencies, in ten groups alike, for each seed."""
+    found = []
+    for read, truth in zip(probabilities.T, labels, strict=True):
+        groups = read.argsort(stable=True).tensor_split(10)
+        gaps = [len(rows) * (read[rows].mean() - truth[rows].mean()).abs() for rows in groups]
+        found.append(torch.stack(gaps).sum() / len(read))
+    return torch.stack(found)
+
+
+def reliability(names: tuple[str, ...], seeds: int, steps: int) -> Iterator[str]:
+    """Yield how well a linear model with a focus reads as probabilities, beside cross entropy."""
+    rule = gobj.FocusedCrossEntropy()
+    loss = aims()["average_precision"].loss
+
+    def step(logits: Tensor, labels: Tensor, weights: Tensor | None, state: Any) -> Any:
+        return loss(logits, labels, state, weights=weights, rule=rule)
+
+    for name in names:
+        splits = split(table(name), seeds)
+        start: Any = gobj.init_state((seeds,), anchors=8, rule=rule)
+        layers, state = train(splits.train, step, start, steps=steps, lr=0.01)
+        scores = score(layers, splits.test.features)
+        plain, _ = train(splits.train, cross_entropy_loss, None, steps=steps, lr=0.01)
+        read = {
+            "read": rule.probabilities(scores, state),
+            "not read": scores.sigmoid(),
+            "cross entropy": score(plain, splits.test.features).sigmoid(),
+        }
+        gaps = (f"{key} {gap(p, splits.test.labels).mean():.3f}" for key, p in read.items())
+        yield f"{name:16} {', '.join(gaps)}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print a line for each table, and how often each rule won, tied and lost."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -131,7 +164,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--aims", default="average_precision", help="names, with commas between")
     parser.add_argument("--tables", default=",".join(MANY), help="names, with commas between")
+    parser.add_argument("--reliability", action="store_true", help="of probabilities, instead")
     options = parser.parse_args(arguments)
+    if options.reliability:
+        for line in reliability(tuple(options.tables.split(",")), options.seeds, options.steps):
+            print(line, flush=True)
+        return 0
     wanted = {name: aims()[name] for name in options.aims.split(",")}
     gains: dict[tuple[str, str, str], list[Any]] = {}
     for name in options.tables.split(","):

@@ -94,6 +94,22 @@ def test_the_setting_that_is_best_on_validation_rows_is_the_one_that_counts() ->
         assert rules.chosen(measure, Splits(part, part, part), scores).item() == expected
 
 
+def test_a_gap_is_what_probabilities_are_off_by() -> None:
+    labels = (torch.arange(100) % 10 < 3).float().expand(2, 100)
+    read = torch.stack([torch.full((100,), 0.3), torch.full((100,), 0.5)], 1)
+    assert rules.gap(read, labels).tolist() == pytest.approx([0.0, 0.2], abs=1e-6)
+
+
+def test_reliability_is_printed_beside_that_of_cross_entropy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--seeds", "2", "--steps", "2", "--tables", "nwtco", "--reliability"]
+    assert rules.main(options) == 0
+    words = capsys.readouterr().out.split()
+    assert words[0] == "nwtco"
+    assert all(key in words for key in ("read", "not", "cross"))
+
+
 def test_tables_leave_out_what_is_no_feature() -> None:
     assert table("nwtco").features.shape[1] == 5
     assert set(LEFT_OUT) < set(MANY)

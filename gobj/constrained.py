@@ -309,9 +309,10 @@ def _make_call(
     if (of_state[:-1] if isinstance(state, AreaState) else of_state) != labels_shape:
         made = f"have the label shape {list(labels_shape)}, by init_state({tuple(labels_shape)})"
         refuse("state", made, state.threshold)
-    if surrogate and not (rule.surrogate and isinstance(surrogate, Surrogate)):
+    if surrogate is None:
+        surrogate = rule.surrogate
+    elif rule.surrogate is None or not isinstance(surrogate, Surrogate):
         refuse("surrogate", "be a gobj.Surrogate, and None for a rule without one", surrogate)
-    surrogate = surrogate or rule.surrogate
     return _Call(batch, rule, surrogate, state, problem).at(problem, state)
 
 

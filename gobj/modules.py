@@ -256,7 +256,7 @@ class StatefulLoss(GobjModule):
                     if not isinstance(kept, nn.Parameter):
                         kept.copy_(leaf)
         except RuntimeError:  # a transform does not let a module change its buffers
-            function = getattr(self.function, "__name__", "constrained_loss")
+            function = getattr(self.function, "__name__", "constrained_loss").removeprefix("_")
             refuse("logits", f"be outside of torch.func, where gobj.{function} is called", logits)
 
     def _rows(self, values: Tensor) -> Tensor:
@@ -369,9 +369,9 @@ class ConstrainedLoss(StatefulLoss):
         **options: Unpack[ModuleOptions],
     ) -> None:
         settings = {"problem": problem}
-        super().__init__(_loss_of_problem, num_labels, settings, anchors=num_anchors, **options)
+        super().__init__(_constrained_loss, num_labels, settings, anchors=num_anchors, **options)
 
 
-def _loss_of_problem(logits: Tensor, labels: Tensor, state: Any, **options: Any) -> Any:
+def _constrained_loss(logits: Tensor, labels: Tensor, state: Any, **options: Any) -> Any:
     """Take the problem by name, as any other setting."""
     return constrained_loss(options.pop("problem"), logits, labels, state, **options)

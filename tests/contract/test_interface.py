@@ -322,6 +322,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("a class for a rule", "rule", {"rule": gobj.DualAscent}),
     ("a number for a rule", "rule", {"rule": 0.1}),
     ("a function for a surrogate", "surrogate", {"surrogate": torch.relu}),
+    ("a number for a surrogate", "surrogate", {"surrogate": 0}),
     ("a reduction by another name", "reduction", {"reduction": "average"}),
     ("a negative weight", "weights", {"weights": -1.0}),
     ("weights of another length", "weights", {"weights": torch.ones(3)}),

@@ -385,3 +385,9 @@ def test_a_transform_is_refused_in_the_classical_mode_too(name: str) -> None:
     criterion, transform = gobj.nn.PRLoss(target_recall=0.9, num_labels=3), TRANSFORMS[name]
     with pytest.raises(ValueError, match=r"torch\.func, where gobj\.precision_at_recall_loss is"):
         transform(lambda x: criterion(x, BATCH[1]), BATCH[0])
+
+
+def test_the_module_of_a_problem_names_its_function_where_it_is_refused() -> None:
+    criterion = gobj.nn.ConstrainedLoss(gobj.tpr_at_fpr(0.1), 3)
+    with pytest.raises(ValueError, match=r"torch\.func, where gobj\.constrained_loss is called"):
+        TRANSFORMS["grad"](lambda x: criterion(x, BATCH[1]), BATCH[0])

@@ -76,12 +76,15 @@ class Batch(NamedTuple):
         weighted = losses if self.weights is None else losses * self.weights
         return weighted.sum(0) / nonzero(self.total)
 
-    def with_total(self, weight: Number) -> "Batch":
-        """Return the batch with another total weight: a number, or that of sums over points."""
+    def with_total(self, weight: Number, *, several: bool) -> "Batch":
+        """Return the batch with another total weight: a number, or that of sums over points.
+
+        Those of an area have ``several`` points per label, which weigh alike.
+        """
         total = (
             weight.to(self.total) if isinstance(weight, Tensor) else as_tensor(weight, self.total)
         )
-        if total.dim() > self.total.dim():
+        if several and total.dim() > self.total.dim():
             total = total[..., 0]
         if not broadcasts(total.shape, self.total.shape):
             refuse("total_weight", "be a number, or `weight` of the sums", weight)
@@ -168,8 +171,7 @@ def clean_labels(
     """
     mass = spread_weights(weights, scores)
     if ignore_index is not None:
-        known = is_known(labels, ignore_index)
-        mass = known.to(scores.dtype) if mass is None else torch.where(known, mass, 0)
+        mass = keep_known(mass, is_known(labels, ignore_index), scores.dtype)
     targets = without_gradient(labels).to(scores.dtype)
     if mass is not None:
         targets = targets.masked_fill(mass == 0, 0)
@@ -184,6 +186,11 @@ def is_known(labels: Tensor, ignore_index: int) -> Tensor:
         )
     # integers are compared as integers: 156 is -100 in 8 bits
     return (labels if labels.is_floating_point() else labels.long()) != ignore_index
+
+
+def keep_known(weights: Tensor | None, known: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return weights that are 0 where a label is not known."""
+    return known.to(dtype) if weights is None else torch.where(known, weights, 0)
 
 
 def names_class(labels: Tensor, number: int) -> Tensor:

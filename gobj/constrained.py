@@ -175,7 +175,8 @@ def weigh(
     if total_weight is not None:
         if reduction != "mean":
             refuse("total_weight", "be None unless `reduction` is 'mean'", total_weight)
-        call = call._replace(batch=call.batch.with_total(total_weight))
+        total = call.batch.with_total(total_weight, several=isinstance(state, AreaState))
+        call = call._replace(batch=total)
     return call.batch.reduce(_View(call, call.seen_from()).charge(call), reduction)
 
 
@@ -282,11 +283,10 @@ class _Call(NamedTuple):
         state = cast(state, self.batch.scores.dtype, constant=self.rule.detached)
         return self._replace(state=state, problem=problem_at(problem, state))
 
-    def seen_from(self) -> Tensor:
+    def seen_from(self) -> Any:
         """Return the threshold from which the state was last updated, or is to be."""
         first = self.rule.order == "update_first"
-        threshold: Tensor = self.state.previous_threshold if first else self.state.threshold
-        return threshold
+        return self.state.previous_threshold if first else self.state.threshold
 
 
 def _make_call(

@@ -733,3 +733,16 @@ def test_scores_trained_with_a_focus_read_as_probabilities(
     plain = torch.sigmoid(scores)
     top = read.argsort()[-20_000:]
     assert abs(plain[top].mean() - labels[top].mean()) > 0.03  # what is not undone shows
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.7])
+def test_scores_under_the_lagrangian_are_log_odds_shifted_by_prices_and_threshold(
+    probability: float,
+) -> None:
+    missed, alarm, price, cut = 3.0, 0.5, 2.0, 0.4
+    problem = gobj.Problem(gobj.LinearForm(missed), gobj.LinearForm(false_positive=alarm))
+    shift = math.log(missed / (price * alarm)) + cut
+    best = torch.tensor([math.log(probability / (1 - probability)) + shift]).double()
+    labels = torch.tensor([probability]).double()
+    slope = gradient(lambda x: gobj.lagrangian(x, labels, problem, price, cut).sum(), best)
+    assert slope.item() == pytest.approx(0, abs=1e-9)

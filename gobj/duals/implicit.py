@@ -310,10 +310,8 @@ def _slope(averages: Averages, of_positives: Number, of_negatives: Number) -> Nu
 
 
 def _minus(more: Number, less: Number) -> Number:
-    """Subtract, unless one of both is the number 0."""
-    if absent(less):
-        return more
-    return -less if absent(more) else more - less
+    """Subtract, unless there is nothing to subtract."""
+    return more if absent(less) else more - less
 
 
 def _step(averages: Averages, violation: Tensor, repair: Number, share: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gobj._batch import is_known, spread_weights, widen
+from gobj._batch import is_known, keep_known, spread_weights, widen
 from gobj._checks import Number, Reduction, refuse
 from gobj.losses._elements import drop_weightless, nonzero_or_one
 from gobj.losses.pairs import binomial_deviance_of_pairs, pairs_from_labels
@@ -78,8 +78,7 @@ def binomial_deviance_loss(
     embeddings = widen(embeddings)
     mass = spread_weights(weights, embeddings.new_ones(labels.shape))
     if ignore_index is not None:
-        known = is_known(labels, ignore_index)
-        mass = known.to(embeddings.dtype) if mass is None else torch.where(known, mass, 0)
+        mass = keep_known(mass, is_known(labels, ignore_index), embeddings.dtype)
     if mass is not None:
         embeddings = drop_weightless(embeddings, mass.unsqueeze(1))
     pairs = pairs_from_labels(

@@ -11,6 +11,7 @@ from gobj._batch import (
     as_tensor,
     clean_labels,
     is_known,
+    keep_known,
     names_class,
     only_shares,
     spread_weights,
@@ -179,8 +180,7 @@ def _memberships(
     mass = spread_weights(weights, scores.select(class_dim, 0))
     if labels.shape == scores.shape:
         if ignore_index is not None:
-            known = is_known(labels, ignore_index).any(class_dim)
-            mass = known.to(scores.dtype) if mass is None else mass.where(known, 0)
+            mass = keep_known(mass, is_known(labels, ignore_index).any(class_dim), scores.dtype)
         mass = None if mass is None else mass.unsqueeze(class_dim)
         return only_shares(drop_weightless(labels.to(scores.dtype), mass)), mass
     labels = labels if labels.is_floating_point() else labels.long()

@@ -196,7 +196,8 @@ def test_the_weight_of_the_whole_may_be_a_number(total: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "reduction"), [(torch.ones(3), "mean"), (9.0, "none"), (9.0, "sum")]
+    ("total", "reduction"),
+    [(torch.ones(3), "mean"), (torch.ones(2, 7), "mean"), (9.0, "none"), (9.0, "sum")],
 )
 def test_a_weight_of_the_whole_has_to_fit(total: Any, reduction: Any) -> None:
     batch = gobj.tpr_at_fpr(0.1), torch.ones(9, 2), torch.ones(9, 2), gobj.init_state((2,))

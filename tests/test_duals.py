@@ -742,7 +742,7 @@ def test_scores_under_the_lagrangian_are_log_odds_shifted_by_prices_and_threshol
     missed, alarm, price, cut = 3.0, 0.5, 2.0, 0.4
     problem = gobj.Problem(gobj.LinearForm(missed), gobj.LinearForm(false_positive=alarm))
     shift = math.log(missed / (price * alarm)) + cut
-    best = torch.tensor([math.log(probability / (1 - probability)) + shift]).double()
-    labels = torch.tensor([probability]).double()
+    odds = math.log(probability / (1 - probability))
+    best, labels = torch.tensor([[odds + shift], [probability]], dtype=torch.float64)
     slope = gradient(lambda x: gobj.lagrangian(x, labels, problem, price, cut).sum(), best)
-    assert slope.item() == pytest.approx(0, abs=1e-9)
+    assert slope.item() == pytest.approx(0, abs=1e-12)

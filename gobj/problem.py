@@ -127,3 +127,10 @@ def _cancels(cost: Number, constant: Number) -> bool | Tensor:
 def absent(coefficient: Number) -> bool:
     """Tell whether a coefficient is the number 0, so that its event need not be looked at."""
     return not isinstance(coefficient, Tensor) and coefficient == 0
+
+
+def times(coefficient: Number, values: Tensor) -> Tensor:
+    """Multiply values by a coefficient, unless it is the number 1."""
+    if isinstance(coefficient, Tensor) or coefficient != 1:
+        return coefficient * values
+    return values

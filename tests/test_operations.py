@@ -23,7 +23,7 @@ STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
         {"target_precision": 0.9, "state": gobj.init_state()},
         140,
     ),
-    "average precision": (gobj.average_precision_loss, {"state": gobj.init_state(anchors=8)}, 183),
+    "average precision": (gobj.average_precision_loss, {"state": gobj.init_state(anchors=8)}, 182),
     "area under precision and recall": (
         gobj.precision_recall_auc_loss,
         {"state": gobj.init_state(anchors=8)},

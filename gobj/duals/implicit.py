@@ -11,7 +11,7 @@ from torch.nn import functional
 from gobj._batch import Points, Sums
 from gobj._checks import Number, check_choice, check_number
 from gobj.duals.rule import ORDERS, DualRule, Order
-from gobj.problem import LinearForm, Problem, absent
+from gobj.problem import LinearForm, Problem, absent, times
 from gobj.state import AreaState, DualState, State
 from gobj.surrogates import GeneralizedCrossEntropy, Sides, Surrogate
 
@@ -302,11 +302,11 @@ def _violation(problem: Problem, direction: Number, means: Sums) -> tuple[Tensor
 def _slope(averages: Averages, of_positives: Number, of_negatives: Number) -> Number:
     """Weigh the slopes of both classes by coefficients."""
     if absent(of_negatives):
-        return 0.0 if absent(of_positives) else of_positives * averages.positive_slope
-    by_negatives = of_negatives * averages.negative_slope
+        return 0.0 if absent(of_positives) else times(of_positives, averages.positive_slope)
+    by_negatives = times(of_negatives, averages.negative_slope)
     if absent(of_positives):
         return by_negatives
-    return of_positives * averages.positive_slope + by_negatives
+    return times(of_positives, averages.positive_slope) + by_negatives
 
 
 def _minus(more: Number, less: Number) -> Number:

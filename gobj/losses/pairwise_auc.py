@@ -92,7 +92,7 @@ def pairwise_roc_auc_loss(
     flat = logits.shape[0], math.prod(logits.shape[1:])
     scores = batch.scores.reshape(flat).double()
     # a missing score, and what is no label or weight, makes its own label NaN
-    broken = 0 * (scores.detach().clamp(-1, 1).sum(0) + batch.total.reshape(-1))
+    broken = 0 * (scores.detach().sum(0) + batch.total.reshape(-1))
     scores = scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)
     positive, negative = _sides(batch, flat)
     if fpr_range != (0.0, 1.0):

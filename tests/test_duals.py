@@ -269,6 +269,19 @@ def test_the_threshold_settles_where_the_stream_does(case: Case) -> None:
     assert max(abs(b - a) for a, b in itertools.pairwise(late)) < 0.06
 
 
+@pytest.mark.parametrize("rule", [gobj.ImplicitMultiplier(), gobj.FocusedCrossEntropy()], ids=str)
+def test_small_batches_have_the_rate_of_large_ones(rule: gobj.DualRule) -> None:
+    draw, rate = torch.Generator().manual_seed(0), torch.zeros(64)
+    state = gobj.init_state((64,), rule=rule)
+    for step in range(2000):
+        labels = (torch.rand(32, 64, generator=draw) < 0.2).float()
+        scores = torch.randn(32, 64, generator=draw) + 1.5 * labels
+        _, state = gobj.tpr_at_fpr_loss(scores, labels, state, target_fpr=0.05, rule=rule)
+        if step >= 500:
+            rate += torch.special.ndtr(-state.threshold) / 1500  # of the negatives
+    assert rate.mean().item() == pytest.approx(0.05, rel=0.015)  # one alarm or two in a batch
+
+
 @each_constrained
 def test_the_threshold_follows_a_stream_that_drifts(case: Case) -> None:
     state, shift = gobj.init_state(), 0.0

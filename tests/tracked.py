@@ -68,12 +68,13 @@ class Implicit:
     def _move(self, seen: list[float], violation: float) -> None:
         self.steps += 1
         rate = max(1 / self.steps, 0.1)
-        self.averages = [a + rate * (b - a) for a, b in zip(self.averages, seen, strict=True)]
-        distance, mean, squared, slack = self.averages[3:]
-        rise = self._slope(self.constraint.false_negatives, self.constraint.true_negatives)
-        fall = self._slope(self.constraint.true_positives, self.constraint.false_positives)
+        _, mean, squared, slack = self.averages[3:]  # as they were before this batch
         noise = max(squared, 1e-18)
         damping = max(min(0.04 * slack**2 / noise, 0.06), 0.6 / self.steps, mean**2 / noise)
+        self.averages = [a + rate * (b - a) for a, b in zip(self.averages, seen, strict=True)]
+        distance, slack = self.averages[3], self.averages[6]
+        rise = self._slope(self.constraint.false_negatives, self.constraint.true_negatives)
+        fall = self._slope(self.constraint.true_positives, self.constraint.false_positives)
         by_one = max((fall if self.rises else rise) * distance, 0.4 * slack)
         step = damping * violation / min(max(by_one, 1e-12), 1)
         self.threshold += distance * min(max(step, -0.3), 0.3)

@@ -254,7 +254,11 @@ def track(
     form, cost = problem.constraint, problem.cost
     rise = _slope(named, form.false_negative, form.true_negative)
     fall = _slope(named, form.true_positive, form.false_positive)
-    step = _step(named, violation, _either(direction, fall, rise), share)
+    # how fast is known from the batches before: a large violation that counts as noise would slow
+    # down its own repair, and the rate of small batches would settle beside its target
+    before = Averages(*state.statistics.averages.unbind(-1))
+    speed = _speed(before, share)
+    step = _step(named, speed * violation, _either(direction, fall, rise))
     threshold = torch.addcmul(state.threshold, named.distance, step)
     # stationary is the threshold where the multiplier balances the slopes of both forms
     of_cost = _minus(
@@ -269,7 +273,7 @@ def track(
     return state._replace(multiplier=multiplier, threshold=threshold, statistics=statistics)
 
 
-def _either(direction: Number, upwards: Number, downwards: Number) -> Number:
+def _either(direction: Number, upwards: Any, downwards: Any) -> Any:
     """Choose by the direction of the problem, which may differ between points."""
     if isinstance(direction, Tensor):
         return torch.where(direction > 0, upwards, downwards)
@@ -292,11 +296,11 @@ def _violation(problem: Problem, direction: Number, means: Sums) -> tuple[Tensor
     """
     constant = problem.constraint.constant(means.prior)
     value, slack = means.of_events(problem.constraint) + constant, -constant
-    # 0.5 where all examples are ahead of the threshold in its direction, -0.5 where none is
-    ahead = _signed(direction, means.true_positives + means.false_positives - 0.5)
-    value = torch.where(ahead < 0.5 - ROUNDING, value, value.clamp(min=0))
+    called = means.true_positives + means.false_positives
+    some, not_all = called > ROUNDING, called < 1 - ROUNDING
+    value = torch.where(_either(direction, not_all, some), value, value.clamp(min=0))
     passed = torch.minimum(value, -0.2 * slack)
-    return _signed(direction, torch.where(ahead > ROUNDING - 0.5, value, passed)), slack
+    return _signed(direction, torch.where(_either(direction, some, not_all), value, passed)), slack
 
 
 def _slope(averages: Averages, of_positives: Number, of_negatives: Number) -> Number:
@@ -314,15 +318,19 @@ def _minus(more: Number, less: Number) -> Number:
     return more if absent(less) else more - less
 
 
-def _step(averages: Averages, violation: Tensor, repair: Number, share: Tensor) -> Tensor:
-    """Return how many distances the threshold moves: fast where the violation keeps its sign.
-
-    ``repair`` is how much violation a move by one unit of the logit repairs.
-    """
+def _speed(averages: Averages, share: Tensor) -> Tensor:
+    """Return the damping of a step: little where the violation has kept its sign."""
     noise = averages.squared_violation.clamp(min=TINY**1.5)
     steady = (NOISE_SHARE * averages.slack.square() / noise).clamp(max=STEADY_RATE)
     persistent = averages.violation.square() / noise
-    rate = torch.maximum(torch.maximum(steady, FIRST_RATE * share), persistent)
+    return torch.maximum(torch.maximum(steady, FIRST_RATE * share), persistent)
+
+
+def _step(averages: Averages, violation: Tensor, repair: Number) -> Tensor:
+    """Return how many distances the threshold moves to repair a violation.
+
+    ``repair`` is how much of it a move by one unit of the logit repairs.
+    """
     by_one = torch.maximum(repair * averages.distance, MIN_REPAIR * averages.slack)
     # more than all cannot be repaired, although a surrogate that grows says so from afar
-    return (rate * violation / by_one.clamp(TINY, 1)).clamp(-MAX_STEP, MAX_STEP)
+    return (violation / by_one.clamp(TINY, 1)).clamp(-MAX_STEP, MAX_STEP)

@@ -69,7 +69,11 @@ class Batch(NamedTuple):
             scores, labels = scores.unsqueeze(-1), labels.unsqueeze(-1)
             prior = labels if own else prior.unsqueeze(-1)
             weights = None if weights is None else weights.unsqueeze(-1)
-        return Points(scores, labels, 1 - labels, prior, weights, scores - threshold, several)
+            # anchors first in memory: passes over a few of them at a time would be slow
+            distance = (self.scores - threshold.movedim(-1, 0).unsqueeze(1)).movedim(0, -1)
+        else:
+            distance = scores - threshold
+        return Points(scores, labels, 1 - labels, prior, weights, distance, several)
 
     def averages(self, losses: Tensor) -> Tensor:
         """Return the weighted average of each label, 0 where nothing has weight."""
@@ -264,6 +268,8 @@ class Points(NamedTuple):
     def sum_of_sizes(self, values: Tensor) -> Tensor:
         """Add up absolute values of the examples by their weights."""
         weighted = values if self.weights is None else values * self.weights
+        if self.several:  # of many columns a norm is slow
+            return weighted.abs().sum(0)
         sizes: Tensor = torch.linalg.vector_norm(weighted, 1, dim=0)
         return sizes
 
@@ -284,7 +290,9 @@ class Points(NamedTuple):
             (form.false_positive, self.negatives, sides.above, sides.above_slope),
         ):
             if not absent(coefficient):
-                price = times(coefficient, share)
+                price = share if self.several else times(coefficient, share)
+                if self.several:  # the other product would have the anchors last in memory
+                    cost, slope = times(coefficient, cost), times(coefficient, slope)
                 if charges is None:
                     charges = price * cost, price * slope
                 else:

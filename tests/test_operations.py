@@ -23,13 +23,13 @@ STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
         {"target_precision": 0.9, "state": gobj.init_state()},
         140,
     ),
-    "average precision": (gobj.average_precision_loss, {"state": gobj.init_state(anchors=8)}, 182),
+    "average precision": (gobj.average_precision_loss, {"state": gobj.init_state(anchors=8)}, 189),
     "area under precision and recall": (
         gobj.precision_recall_auc_loss,
         {"state": gobj.init_state(anchors=8)},
-        170,
+        178,
     ),
-    "area under ROC": (gobj.roc_auc_loss, {"state": gobj.init_state(anchors=8)}, 165),
+    "area under ROC": (gobj.roc_auc_loss, {"state": gobj.init_state(anchors=8)}, 171),
     "a point with a focus": (
         gobj.recall_at_precision_loss,
         {"target_precision": 0.9, "state": gobj.init_state(rule=FOCUS), "rule": FOCUS},
@@ -38,12 +38,12 @@ STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
     "average precision with a focus": (
         gobj.average_precision_loss,
         {"state": gobj.init_state(anchors=8, rule=FOCUS), "rule": FOCUS},
-        174,
+        175,
     ),
     "area under ROC with a focus": (
         gobj.roc_auc_loss,
         {"state": gobj.init_state(anchors=8, rule=FOCUS), "rule": FOCUS},
-        156,
+        157,
     ),
     "F-beta": (gobj.f_beta_loss, {}, 65),
     "pairs": (gobj.pairwise_roc_auc_loss, {}, 162),

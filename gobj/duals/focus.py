@@ -12,7 +12,14 @@ from torch.nn import functional
 
 from gobj._batch import Points, Sums
 from gobj._checks import check_choice, check_number
-from gobj.duals.implicit import MAX_ANCHOR_MULTIPLIER, MAX_DISTANCE, TINY, Averages, track
+from gobj.duals.implicit import (
+    MAX_ANCHOR_MULTIPLIER,
+    MAX_DISTANCE,
+    ROUNDING,
+    TINY,
+    Averages,
+    track,
+)
 from gobj.duals.rule import ORDERS, DualRule, Order
 from gobj.problem import Problem, absent
 from gobj.state import AreaState, DualState, State
@@ -170,8 +177,8 @@ class FocusedCrossEntropy(DualRule):
             focus = (price * focus).mean(-1, keepdim=True)
             positives = positives[..., :1]
         kernel = residual * (1 - self.cross_entropy_share) / focus.clamp(min=TINY)
-        shares = torch.stack((positives, 1 - positives)).clamp(min=TINY)
-        return FocusPrices(kernel, self.cross_entropy_share, *(2 * shares).rsqrt().unbind())
+        double = (2 * positives).clamp(ROUNDING, 2 - ROUNDING)
+        return FocusPrices(kernel, self.cross_entropy_share, double.rsqrt(), (2 - double).rsqrt())
 
     def measure(self, points: Points, surrogate: Surrogate) -> FocusMeasures:
         """Return the kernel ``1 / (width^2 + distance^2)`` and the cross entropy of a negative."""

@@ -283,21 +283,26 @@ class Points(NamedTuple):
         An example has two prices: that of a call as negative, and that of a call as positive.
         """
         charges = None
-        for coefficient, share, cost, slope in (
+        for coefficient, share, *ways in (
             (form.false_negative, self.positives, sides.below, sides.below_slope),
             (form.true_negative, self.negatives, sides.below, sides.below_slope),
             (form.true_positive, self.positives, sides.above, sides.above_slope),
             (form.false_positive, self.negatives, sides.above, sides.above_slope),
         ):
-            if not absent(coefficient):
-                price = share if self.several else times(coefficient, share)
-                if self.several:  # the other product would have the anchors last in memory
-                    cost, slope = times(coefficient, cost), times(coefficient, slope)
-                if charges is None:
-                    charges = price * cost, price * slope
-                else:
-                    costs, slopes = charges
-                    charges = torch.addcmul(costs, price, cost), torch.addcmul(slopes, price, slope)
+            if absent(coefficient):
+                continue
+            if self.several:  # the other product would have the anchors last in memory
+                price, priced = share, [times(coefficient, values) for values in ways]
+            else:
+                price, priced = times(coefficient, share), ways
+            if charges is None:
+                charges = price * priced[0], price * priced[1]
+            else:
+                costs, slopes = charges
+                charges = (
+                    torch.addcmul(costs, price, priced[0]),
+                    torch.addcmul(slopes, price, priced[1]),
+                )
         return charges or (torch.zeros_like(self.distance), torch.zeros_like(self.distance))
 
     def count_up(self, total: Tensor, measured: Any) -> "Sums":

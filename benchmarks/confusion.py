@@ -1,11 +1,11 @@
 """Compare confusion losses with a tuned threshold: ``python -m benchmarks.confusion``.
 
-On each table a single layer and a network with one hidden layer are trained from the same start in
-ten folds, full-batch with Adam, on binary cross entropy and on the loss of the metric in question,
-with the published step (amplification 73) and with a temperature of 1. Test rows are called at
-probability .5; those of cross entropy also at the threshold that is best on the training rows of
-the fold. Differences are paired over folds and compared with twice their standard error, which
-takes no account of the rows that training sets share.
+On each table linear models and networks with one hidden layer are trained on cross entropy and on
+the loss of the metric in question, with the published step (amplification 73) and with a
+temperature of 1, all in the same settings and with the same stops. Beside them stand what a careful
+user has: a logistic regression that has converged, cross entropy with both classes at half of the
+weight, and histogram boosting. A setting, and a threshold where there is one, is the best on
+validation rows; what is reported comes from test rows, paired over splits.
 
 A second part starts from sure scores and shows where the published step stalls.
 """
@@ -13,21 +13,28 @@ A second part starts from sure scores and shows where the published step stalls.
 import argparse
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from benchmarks.comparing import (
+    MODELS,
+    Fit,
+    Scale,
+    boosters,
+    fits,
+    for_each,
+    logistic_regressions,
+    verdict,
+)
 from benchmarks.tables import table
 from gobj.losses import confusion_metrics as metrics
-from gobj.losses.confusion_losses import (
-    balanced_accuracy_loss,
-    f_beta_loss,
-    geometric_mean_loss,
-)
+from gobj.losses.confusion_losses import balanced_accuracy_loss, f_beta_loss, geometric_mean_loss
 from gobj.losses.soft_confusion import SoftConfusion, annealed_amplification
+from gobj.study.measures import draw_curve, estimate
+from gobj.study.splits import Part, Splits, split
+from gobj.study.training import balanced, init_layers, score
 
 TABLES = (
     "mlc_churn",
@@ -47,223 +54,179 @@ GOALS = {
     "balanced accuracy": (balanced_accuracy_loss, metrics.balanced_accuracy),
     "G-mean": (geometric_mean_loss, metrics.geometric_mean),
 }
-METHODS = ("BCE at .5", "BCE tuned", "published step", "temperature 1")
-Loss = Callable[..., Tensor]
-Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
-ADAM: Optimizer = partial(torch.optim.Adam, lr=0.03)
-SGD: Optimizer = partial(torch.optim.SGD, lr=1.0)
-STALLS: tuple[tuple[str, Optimizer, int], ...] = (
-    ("SGD", SGD, 1),
-    ("SGD", SGD, 10),
-    ("SGD", SGD, 30),
-    ("Adam", ADAM, 10),
-    ("Adam", ADAM, 30),
+ORDINARY = "best ordinary"  # of those above it in the list, on validation rows
+METHODS = (
+    "BCE at .5",
+    "BCE",
+    "weighted BCE",
+    "logistic regression",
+    ORDINARY,
+    "published step",
+    "temperature 1",
+    "temperature 1, threshold",
+    "boosting",
 )
+Metric = Callable[[SoftConfusion], Tensor]
 
 
-class Scale(NamedTuple):
-    """How large the runs are."""
+class Value(NamedTuple):
+    """The metric on validation and test rows, one per seed."""
 
-    tables: int = len(TABLES)
-    folds: int = 10
-    steps: int = 200
-    rows: int = 2000
+    validation: Tensor
+    test: Tensor
 
 
-class Folds(NamedTuple):
-    """Features ``[folds, n, d]``, scaled by their training rows, labels ``[n]`` and those rows."""
-
-    features: Tensor
-    labels: Tensor
-    training: Tensor
-
-
-def make_folds(name: str, scale: Scale) -> Folds:
-    """Deal the rows of each class over the folds; each fold is the test set of one model."""
-    full, draw = table(name), torch.Generator().manual_seed(0)
-    rows = torch.randperm(len(full.labels), generator=draw)[: scale.rows]
-    rows = rows[full.labels[rows].argsort(stable=True)]
-    features, labels = full.features[rows], full.labels[rows]
-    training = (torch.arange(len(rows)) % scale.folds) != torch.arange(scale.folds)[:, None]
-    known = features.isfinite() & training[..., None]
-    count = known.sum(1, keepdim=True).clamp(min=1)
-    centred = features - torch.where(known, features, 0).sum(1, keepdim=True) / count
-    spread = (torch.where(known, centred, 0).square().sum(1, keepdim=True) / count).sqrt()
-    scaled = torch.where(features.isfinite() & (spread > 0), centred / spread, 0)
-    return Folds(scaled.clamp(-10, 10).float(), labels, training)
+def counts(part: Part, scores: Tensor) -> tuple[Tensor, SoftConfusion]:
+    """Return thresholds and the confusion matrix at each, ``[S, n + 1]``."""
+    curve = draw_curve(scores, part)
+    hits, alarms = curve.true_positives, curve.false_positives
+    missed, left = hits[:, -1:] - hits, alarms[:, -1:] - alarms
+    return curve.threshold, SoftConfusion(hits, alarms, missed, left)
 
 
-def start(folds: Folds, hidden: int, spread: float = 1.0) -> list[Tensor]:
-    """Draw the parameters of one model per fold, with scores of about the given spread."""
-    draw, sizes = torch.Generator().manual_seed(1), [folds.features.shape[2], hidden, 1]
-    sizes = [size for size in sizes if size]
-    shapes = [(len(folds.features), *pair) for pair in pairwise(sizes)]
-    weights = [torch.randn(s, generator=draw) * spread / s[1] ** 0.5 for s in shapes]
-    biases = [torch.zeros(s[0], 1, s[2]) for s in shapes]
-    return [part.requires_grad_() for pair in zip(weights, biases, strict=True) for part in pair]
+def at(threshold: Tensor, metric: Metric, part: Part, scores: Tensor) -> Tensor:
+    """Return the metric of each seed where examples above a threshold are called positive."""
+    called, positive = (scores > threshold).T, part.labels > 0
+    cells = called & positive, called & ~positive, ~called & positive, ~called & ~positive
+    return metric(SoftConfusion(*(cell.sum(1).double() for cell in cells)))
 
 
-def score(parameters: list[Tensor], features: Tensor) -> Tensor:
-    """Return the logits of every fold's model for all rows, shape ``[n, folds]``."""
-    *inner, weight, bias = parameters
-    for matrix, offset in zip(inner[::2], inner[1::2], strict=True):
-        features = torch.relu(torch.baddbmm(offset, features, matrix))
-    return torch.baddbmm(bias, features, weight).squeeze(2).T
+def at_zero(metric: Metric, splits: Splits, fit: Fit) -> Value:
+    """Call at the logit 0."""
+    zero = torch.zeros(fit.test.shape[1])
+    return Value(
+        at(zero, metric, splits.validation, fit.validation), at(zero, metric, splits.test, fit.test)
+    )
 
 
-def train(
-    folds: Folds,
-    loss: Loss,
-    parameters: list[Tensor],
-    steps: int,
-    optimizer: Optimizer = ADAM,
-) -> Tensor:
-    """Train the models of all folds side by side, as labels of one batch; return their logits."""
-    stepper, weights = optimizer(parameters), folds.training.T.float()
-    labels = folds.labels[:, None].expand_as(weights)
-    for step in range(steps):
-        stepper.zero_grad()
-        progress = {"progress": step / steps} if loss is annealed else {}
-        each = loss(score(parameters, folds.features), labels, weights=weights, **progress)
-        torch.autograd.backward(each.sum())
-        stepper.step()
-    return score(parameters, folds.features).detach()
+def at_best(metric: Metric, splits: Splits, fit: Fit) -> Value:
+    """Call at the threshold that is best on validation rows."""
+    thresholds, table_of_counts = counts(splits.validation, fit.validation)
+    best = metric(table_of_counts).nan_to_num().max(1)
+    threshold = thresholds.gather(1, best.indices.unsqueeze(1)).squeeze(1)
+    return Value(best.values, at(threshold, metric, splits.test, fit.test))
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, *, weights: Tensor) -> Tensor:
-    """Return the weighted mean of every column."""
-    losses = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    return (losses * weights).sum(0) / weights.sum(0)
+def chosen(found: list[Value]) -> Value:
+    """Return the best on validation rows in the mean over seeds."""
+    return max(found, key=lambda value: value.validation.mean().item())
 
 
-def f1(logits: Tensor, labels: Tensor, **settings: Any) -> Tensor:
-    """Return the F1 loss of every column."""
-    return f_beta_loss(logits, labels, average="none", **settings)
+def confusion(loss: Callable[..., Tensor], **options: Any) -> Any:
+    """Return a confusion loss as models are trained on, the mean over seeds."""
+
+    def step(
+        logits: Tensor, labels: Tensor, weights: Tensor | None, state: Any
+    ) -> tuple[Tensor, Any]:
+        each = loss(logits, labels, weights=weights, average="none", **options)
+        return each.mean(), state
+
+    return step
 
 
-def annealed(logits: Tensor, labels: Tensor, *, weights: Tensor, progress: float) -> Tensor:
-    """Return the F1 loss with an amplification that rises to the published one."""
-    amplification = torch.as_tensor(annealed_amplification(progress))
-    return f1(logits, labels, weights=weights, amplification=amplification)
+def compare(name: str, scale: Scale) -> dict[tuple[str, str], dict[str, Value]]:
+    """Return the values of every method, by model and metric."""
+    splits = split(table(name), scale.seeds)
+    even = splits._replace(train=balanced(splits.train))
+    boosted, found = boosters(splits), {}
+    for model in MODELS:
+        fit = partial(fits, model=model, steps=scale.steps)
+        plain, weighted = fit(splits), fit(even)
+        converged = logistic_regressions(splits) if model == "linear" else []
+        for goal, (loss, metric) in GOALS.items():
+            smooth = fit(splits, loss=confusion(loss, temperature=1.0))
+            zero, best = partial(at_zero, metric, splits), partial(at_best, metric, splits)
+            tried = {
+                "BCE at .5": list(map(zero, plain)),
+                "BCE": list(map(best, plain)),
+                "weighted BCE": list(map(best, weighted)),
+                "logistic regression": list(map(best, converged)),
+                "published step": list(map(zero, fit(splits, loss=confusion(loss)))),
+                "temperature 1": list(map(zero, smooth)),
+                "temperature 1, threshold": list(map(best, smooth)),
+                "boosting": list(map(best, boosted)),
+            }
+            values = {key: chosen(value) for key, value in tried.items() if value}
+            ordinary = [values[key] for key in METHODS[: METHODS.index(ORDINARY)] if key in values]
+            found[model, goal] = values | {ORDINARY: chosen(ordinary)}
+    return found
 
 
-def usual(logits: Tensor, labels: Tensor, *, weights: Tensor) -> Tensor:
-    """Return the F1 loss of the published step as it is usually written."""
+def print_comparison(scale: Scale, names: list[str], jobs: int) -> None:
+    """Print every table, then each method's mean and how often it is better than the ordinary."""
+    every: dict[tuple[str, str], dict[str, list[Tensor]]] = {}
+    for name, found in zip(
+        names, for_each(partial(compare, scale=scale), names, jobs), strict=True
+    ):
+        for key, values in found.items():
+            for method in METHODS:
+                if method in values:
+                    test = values[method].test
+                    every.setdefault(key, {}).setdefault(method, []).append(test)
+                    mean, error, _ = estimate(test)
+                    words = f"{key[0]:8}{key[1]:20}{method:26}"
+                    print(f"{name:16}{words}{mean:7.3f}+-{error:.3f}", flush=True)
+    print(f"\n{len(names)} tables, against the best ordinary method by validation rows")
+    for key, methods in every.items():
+        for method, tests in methods.items():
+            mean = torch.stack([test.mean() for test in tests]).mean().item()
+            against = verdict(zip(tests, methods[ORDINARY], strict=True))
+            print(f"{key[0]:8}{key[1]:20}{method:26}{mean:7.3f}  {against}")
+
+
+def usual(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the F1 loss of the published step as it is usually written, for each column."""
     called = torch.sigmoid(73 * (torch.sigmoid(logits) - 0.5))
-    hits = (weights * labels * called).sum(0)
-    return 1 - 2 * hits / ((weights * called).sum(0) + (weights * labels).sum(0))
-
-
-def count(called: Tensor, folds: Folds, rows: Tensor) -> SoftConfusion:
-    """Count the confusion matrix of every fold over the marked rows, shape ``[n, folds]``."""
-    positive = (folds.labels > 0)[:, None]
-    cells = (called & positive, called & ~positive, ~called & positive, ~called & ~positive)
-    return SoftConfusion(*((cell & rows).sum(0).double() for cell in cells))
-
-
-def tuned(logits: Tensor, folds: Folds, metric: Callable[[SoftConfusion], Tensor]) -> Tensor:
-    """Return per fold the threshold with the best metric on its training rows."""
-    thresholds = []
-    for scores, rows in zip(logits.T, folds.training, strict=True):
-        ranked, order = scores[rows].sort(descending=True)
-        positive = folds.labels[rows][order].double()
-        hits, alarms = positive.cumsum(0), (1 - positive).cumsum(0)
-        cells = hits, alarms, positive.sum() - hits, (1 - positive).sum() - alarms
-        best = metric(SoftConfusion(*cells)).argmax()
-        thresholds.append(ranked[best : best + 2].mean())
-    return torch.stack(thresholds)
-
-
-def compare(name: str, hidden: int, scale: Scale) -> dict[str, Tensor]:
-    """Return the metric of every goal on the test rows, shape ``[methods, folds]``."""
-    folds = make_folds(name, scale)
-    fit = partial(train, folds, steps=scale.steps)
-    plain, values = fit(cross_entropy, start(folds, hidden)), {}
-    for goal, (loss, metric) in GOALS.items():
-        each = partial(loss, average="none")
-        called = [
-            plain > 0,
-            plain > tuned(plain, folds, metric),
-            fit(each, start(folds, hidden)) > 0,
-            fit(partial(each, temperature=1.0), start(folds, hidden)) > 0,
-        ]
-        test = ~folds.training.T
-        values[goal] = torch.stack([metric(count(calls, folds, test)) for calls in called])
-    return values
-
-
-def estimate(values: Tensor) -> tuple[float, float]:
-    """Return mean and standard error."""
-    return values.mean().item(), (values.std() / len(values) ** 0.5).item()
-
-
-def judge(values: Tensor, against: int) -> list[int]:
-    """Return for every method 1, 0 or -1: better, as good or worse by two standard errors."""
-    pairs = [estimate(method - values[against]) for method in values]
-    return [int(mean > 2 * error) - int(mean < -2 * error) for mean, error in pairs]
-
-
-def print_comparison(scale: Scale) -> None:
-    """Print every table, then where the losses beat the tuned threshold and where not."""
-    for hidden, model in ((0, "single layer"), (16, "one hidden layer")):
-        verdicts: dict[str, list[Tensor]] = {goal: [] for goal in GOALS}
-        print(f"\n{model:38}" + "".join(f"{method:>18}" for method in METHODS))
-        for name in TABLES[: scale.tables]:
-            for goal, values in compare(name, hidden, scale).items():
-                signs = judge(values, against=1)
-                marks = [" -=+"[sign + 2] if index > 1 else " " for index, sign in enumerate(signs)]
-                cells = [
-                    f"{m:8.3f} ± {e:.3f} {s}"
-                    for (m, e), s in zip(map(estimate, values), marks, strict=True)
-                ]
-                print(f"{name:18}{goal:20}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
-                verdicts[goal].append(values)
-        for goal, tables in verdicts.items():
-            for index in (2, 3):
-                print_verdict(f"{model}, {goal}: {METHODS[index]}", index, tables)
-
-
-def print_verdict(what: str, index: int, tables: list[Tensor]) -> None:
-    """Say on how many tables a loss is better than cross entropy, at .5 and tuned."""
-    for against in (0, 1):
-        signs = [judge(values, against)[index] for values in tables]
-        mean, error = estimate(torch.stack([(v[index] - v[against]).mean() for v in tables]))
-        print(
-            f"{what} against {METHODS[against]}: better on {signs.count(1)}, as good on "
-            f"{signs.count(0)}, worse on {signs.count(-1)} of {len(signs)} tables; "
-            f"mean difference {mean:+.3f} ± {error:.3f}"
-        )
+    return 1 - 2 * (labels * called).sum(0) / (called.sum(0) + labels.sum(0))
 
 
 def print_stall(scale: Scale) -> None:
-    """Print the F1 on training rows from sure starts, under steps that stall or do not."""
-    folds = make_folds("mlc_churn", scale)
-    losses: dict[str, Loss] = {
+    """Print the F1 on training rows after training from sure scores, in full batches."""
+    part = split(table("mlc_churn"), scale.seeds).train
+    smooth = partial(f_beta_loss, average="none")
+    losses: dict[str, Callable[..., Tensor]] = {
         "published, usual formula": usual,
-        "published step": f1,
-        "amplification 4": partial(f1, amplification=4.0),
-        "annealed 1 to 73": annealed,
-        "temperature 1": partial(f1, temperature=1.0),
+        "published step": smooth,
+        "amplification 4": partial(smooth, amplification=4.0),
+        "annealed 1 to 73": smooth,
+        "temperature 1": partial(smooth, temperature=1.0),
     }
-    print("\nmlc_churn, single layer, F1 on training rows after training; scores start with spread")
-    print(" " * 26 + "".join(f"{name:>9} {spread:2}" for name, _, spread in STALLS))
+    starts = (("SGD", 1.0, 1), ("SGD", 1.0, 10), ("SGD", 1.0, 30), ("Adam", 0.03, 10))
+    print("mlc_churn, linear, F1 on training rows; the scores start with a spread")
+    print(" " * 26 + "".join(f"{name:>9} {spread:2}" for name, _, spread in starts))
     for name, loss in losses.items():
         cells = []
-        for _, optimizer, spread in STALLS:
-            logits = train(folds, loss, start(folds, 0, spread), scale.steps, optimizer)
-            cells.append(metrics.f_beta(count(logits > 0, folds, folds.training.T)).mean().item())
+        for optimizer, rate, spread in starts:
+            layers = init_layers(scale.seeds, (part.features.shape[2], 1))
+            layers[0].data *= spread / score(layers, part.features).std().item()
+            stepper = vars(torch.optim)[optimizer](layers, lr=rate)
+            for step in range(scale.steps):
+                progress = torch.tensor(annealed_amplification(step / scale.steps))
+                options = {"amplification": progress} if name.startswith("annealed") else {}
+                each = loss(score(layers, part.features), part.labels.T, **options)
+                stepper.zero_grad()
+                torch.autograd.backward(each.sum())
+                stepper.step()
+            reached = at(
+                torch.zeros(scale.seeds), metrics.f_beta, part, score(layers, part.features)
+            )
+            cells.append(reached.mean().item())
         print(f"{name:26}" + "".join(f"{cell:12.3f}" for cell in cells), flush=True)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Print both parts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="two tables, three folds, 20 steps")
-    short = parser.parse_args(arguments).short
-    scale = Scale(tables=2, folds=3, steps=20, rows=500) if short else Scale()
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--tables", default=",".join(TABLES), help="names, with commas between")
+    parser.add_argument("--jobs", type=int, default=2, help="tables at once")
+    options = parser.parse_args(arguments)
+    scale = Scale(options.seeds, options.steps)
     print_stall(scale)
-    print_comparison(scale)
+    print_comparison(scale, options.tables.split(","), options.jobs)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -6,9 +6,21 @@ from torch import Tensor
 from torch.nn import functional
 
 import gobj
-from benchmarks import fuzz, quality, rules, speed
+from benchmarks import (
+    aims,
+    comparing,
+    confusion,
+    deep,
+    fuzz,
+    networks,
+    points,
+    quality,
+    rules,
+    speed,
+)
 from benchmarks.tables import LEFT_OUT, MANY, table
-from gobj.study.splits import Part, Splits
+from gobj.losses.confusion_metrics import f_beta
+from gobj.study.splits import Part, Splits, split
 
 
 def test_quality_prints_every_line_of_a_row_and_fails_where_one_falls_short(
@@ -74,7 +86,7 @@ def test_a_state_that_ordinary_batches_cannot_lead_back_is_found() -> None:
 
 
 def test_rules_are_compared_table_by_table(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--seeds", "2", "--steps", "2", "--tables", "nwtco"]
+    options = ["--seeds", "2", "--steps", "2", "--tables", "nwtco", "--jobs", "1"]
     assert rules.main([*options, "--aims", "average_precision,recall_at_precision"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     shown = [(aim, model, rule) for name, aim, model, rule, *_ in rows if name == "nwtco"]
@@ -85,13 +97,95 @@ def test_rules_are_compared_table_by_table(capsys: pytest.CaptureFixture[str]) -
 
 def test_the_setting_that_is_best_on_validation_rows_is_the_one_that_counts() -> None:
     part = Part(torch.zeros(1, 2, 1), torch.tensor([[1.0, 0.0]]), None)
-    good, bad = torch.tensor([[2.0], [1.0]]), torch.tensor([[1.0], [2.0]])
+    low, high = torch.tensor([[1.0]]), torch.tensor([[2.0]])
 
     def measure(_: Part, scores: Tensor) -> Tensor:
         return scores[0]
 
-    for scores, expected in (([(good, bad), (bad, good)], 1.0), ([(bad, bad), (good, good)], 2.0)):
-        assert rules.chosen(measure, Splits(part, part, part), scores).item() == expected
+    for pairs, expected in ((((high, low), (low, high)), 1.0), (((low, low), (high, high)), 2.0)):
+        found = [comparing.Fit("", True, low, *pair, None) for pair in pairs]
+        assert comparing.judged(measure, Splits(part, part, part), found).item() == expected
+
+
+def test_models_are_looked_at_on_their_way() -> None:
+    splits = split(table("breast_cancer"), 2)
+    found = comparing.fits(splits, "linear", 10)
+    settings = len(comparing.MODELS["linear"].settings)
+    assert len(found) == settings * len(comparing.STOPS)
+    assert [fit.last for fit in found] == [False, False, True] * settings
+    assert len({tuple(fit.test[:, 0].tolist()) for fit in found}) == len(found)
+
+
+def test_a_converged_regression_and_boosting_rank_well() -> None:
+    splits, aim = split(table("breast_cancer"), 2), aims.areas()["roc_auc"]
+    for found in (comparing.logistic_regressions(splits), comparing.boosters(splits)):
+        assert comparing.judged(aim.measure, splits, found).min().item() > 0.97
+
+
+def test_cells_hold_gains_and_misses(capsys: pytest.CaptureFixture[str]) -> None:
+    found = points.cells("breast_cancer", 2, 3)
+    assert len(found) == 6 * 2 * 2 * 4 * len(points.RULES)
+    assert all(cell.gain == cell.gain and cell.spread >= 0 for cell in found)
+    assert all(cell.over_default == 0 for cell in found if cell.rule == "implicit")
+    assert points.main(["--seeds", "2", "--steps", "2", "--tables", "OJ", "--jobs", "1"]) == 0
+    assert capsys.readouterr().out.count("focus") > 6
+
+
+def test_a_miss_is_relative_where_the_rate_has_to_stay_low() -> None:
+    part = Part(torch.arange(10.0).view(1, 10, 1), torch.tensor([[0.0] * 5 + [1.0] * 5]), None)
+    layers = [torch.ones(1, 1, 1), torch.zeros(1, 1, 1)]
+    state = gobj.init_state((1,))._replace(threshold=torch.tensor([3.5]))
+    for name, target, miss in (("tpr_at_fpr", 0.1, 1.0), ("precision_at_recall", 0.8, 0.2)):
+        aim = aims.point(name, target)
+        found = points.miss_of(aim, Splits(part, part, part), layers, state)
+        assert found.item() == pytest.approx(miss)
+
+
+def test_networks_are_compared_with_cross_entropy(capsys: pytest.CaptureFixture[str]) -> None:
+    methods = "Smooth-AP;AP, focus;TPR, implicit"
+    options = ["--seeds", "2", "--share", "0.003", "--jobs", "1", "--methods", methods]
+    assert networks.main([*options, "--tasks", "digits, 10 labels"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 + 3 + 1 + 1  # all measures of two methods, one of each of ours
+    assert all("+0.000+-0.000" in line for line in lines if " BCE " in line)
+
+
+def test_every_task_has_inputs_for_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deep, "IMAGES", (100, 50, 50))
+    for task in deep.TASKS.values():
+        rows = task.parts(0)
+        for part in rows:
+            assert part.inputs.isfinite().all()
+            assert task.network(rows.train)(part.inputs).shape == part.labels.shape
+    deep.shapes.cache_clear()
+
+
+def test_smooth_ranks_are_ranks_where_it_is_cold() -> None:
+    logits, labels = (
+        torch.tensor([[3.0], [2.0], [1.0], [0.0]]),
+        torch.tensor([[0.0], [1], [0], [1]]),
+    )
+    loss = networks.smooth_average_precision(deep.Rows(logits, labels), 1e-3)
+    assert loss(logits, labels, torch.arange(4)).item() == pytest.approx(1 - (1 / 2 + 2 / 4) / 2)
+
+
+def test_confusion_losses_stand_beside_the_best_ordinary_method(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--seeds", "2", "--steps", "5", "--tables", "breast_cancer", "--jobs", "1"]
+    assert confusion.main(options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("best ordinary" in line and "mean +0.0000" in line for line in lines) == 6
+
+
+def test_a_threshold_comes_from_validation_rows() -> None:
+    labels, scores = torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([[0.0], [1.0], [2.0]])
+    part = Part(torch.zeros(1, 3, 1), labels, None)
+    shifted = comparing.Fit("", True, scores, scores, scores + 5, None)
+    for read, reached in ((confusion.at_best, 0.8), (confusion.at_zero, 0.8)):
+        value = read(f_beta, Splits(part, part, part), shifted)
+        assert value.test.item() == pytest.approx(reached)  # all are called positive
+    assert confusion.at_best(f_beta, Splits(part, part, part), shifted).validation.item() == 1
 
 
 def test_a_gap_is_what_probabilities_are_off_by() -> None:

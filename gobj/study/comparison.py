@@ -100,7 +100,7 @@ def _train(
     own = method == "objective"
     duals: list[tuple[Tensor, Tensor]] = []
 
-    def record(state: gobj.DualState) -> None:
+    def record(_: list[Tensor], state: gobj.DualState) -> None:
         duals.append((state.multiplier, state.threshold))
         progress()
 

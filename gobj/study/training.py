@@ -17,10 +17,11 @@ OPTIMIZERS = {"Adam": torch.optim.Adam, "SGD": torch.optim.SGD}
 
 
 class Setting(NamedTuple):
-    """An optimiser and its first learning rate."""
+    """An optimiser, its first learning rate and its weight decay."""
 
     optimizer: Literal["Adam", "SGD"]
     lr: float
+    decay: float = 0.0
 
 
 class Model(NamedTuple):
@@ -65,8 +66,9 @@ def train(
     batch: int = 512,
     optimizer: Literal["Adam", "SGD"] = "Adam",
     lr: float = 0.05,
+    decay: float = 0.0,
     seed: int = 0,
-    record: Callable[[State], None] | None = None,
+    record: Callable[[list[Tensor], State], None] | None = None,
 ) -> tuple[list[Tensor], State]:
     """Train one model per split, all in one step, with a learning rate that falls as a cosine.
 
@@ -80,15 +82,16 @@ def train(
         batch: Rows of a batch, drawn with replacement; all rows where there are fewer.
         optimizer: ``"Adam"`` or ``"SGD"``.
         lr: Learning rate of the first step.
+        decay: Weight decay of the optimiser, as torch's Adam and SGD take it.
         seed: Of weights and batches.
-        record: Called with the state after each step.
+        record: Called after each step with the layers, which change with the next, and the state.
 
     Returns:
         The layers, as :func:`score` takes them, and the last state.
     """
     models, rows, columns = part.features.shape
     layers = init_layers(models, (columns, *hidden, 1), seed)
-    descent = OPTIMIZERS[optimizer](layers, lr=lr)
+    descent = OPTIMIZERS[optimizer](layers, lr=lr, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent, steps)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
@@ -100,7 +103,7 @@ def train(
         descent.step()
         schedule.step()
         if record is not None:
-            record(state)
+            record(layers, state)
     return [layer.detach() for layer in layers], state
 
 

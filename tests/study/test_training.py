@@ -104,7 +104,7 @@ def test_the_state_that_comes_back_is_recorded_after_every_step() -> None:
         options = {"target_recall": 0.8, "weights": weights}
         return gobj.precision_at_recall_loss(logits, labels, state, **options)
 
-    def record(state: gobj.DualState) -> None:
+    def record(_: list[Tensor], state: gobj.DualState) -> None:
         steps.append(state.threshold[0].item())
 
     _, state = train(PART, loss, gobj.init_state((3,)), steps=4, record=record)

@@ -1,8 +1,6 @@
 """One batch: cleaned scores, labels and weights, seen from its thresholds, summed and reduced."""
 
 import math
-import operator
-from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -282,28 +280,25 @@ class Points(NamedTuple):
 
         An example has two prices: that of a call as negative, and that of a call as positive.
         """
+        below, above = (sides.below, sides.below_slope), (sides.above, sides.above_slope)
         charges = None
-        for coefficient, share, *ways in (
-            (form.false_negative, self.positives, sides.below, sides.below_slope),
-            (form.true_negative, self.negatives, sides.below, sides.below_slope),
-            (form.true_positive, self.positives, sides.above, sides.above_slope),
-            (form.false_positive, self.negatives, sides.above, sides.above_slope),
+        for coefficient, share, ways in (
+            (form.false_negative, self.positives, below),
+            (form.true_negative, self.negatives, below),
+            (form.true_positive, self.positives, above),
+            (form.false_positive, self.negatives, above),
         ):
-            if absent(coefficient):
-                continue
-            if self.several:  # the other product would have the anchors last in memory
-                price, priced = share, [times(coefficient, values) for values in ways]
-            else:
-                price, priced = times(coefficient, share), ways
-            if charges is None:
-                charges = price * priced[0], price * priced[1]
-            else:
-                costs, slopes = charges
-                charges = (
-                    torch.addcmul(costs, price, priced[0]),
-                    torch.addcmul(slopes, price, priced[1]),
-                )
-        return charges or (torch.zeros_like(self.distance), torch.zeros_like(self.distance))
+            if not absent(coefficient):
+                # of an area the product with the share would have the anchors last in memory
+                price = share if self.several else times(coefficient, share)
+                priced = [times(coefficient, x) if self.several else x for x in ways]
+                pairs = zip(charges or priced, priced, strict=True)
+                charges = [torch.addcmul(a, price, x) if charges else price * x for a, x in pairs]
+        costs, slopes = charges or (
+            torch.zeros_like(self.distance),
+            torch.zeros_like(self.distance),
+        )
+        return costs, slopes
 
     def count_up(self, total: Tensor, measured: Any) -> "Sums":
         """Return the sums over the examples, given their total weight and what a rule measured.
@@ -364,4 +359,4 @@ class Sums(NamedTuple):
             for name, coefficient in zip(EVENTS, form[:4], strict=True)
             if not absent(coefficient)
         ]
-        return reduce(operator.add, parts) if parts else torch.zeros_like(self.weight)
+        return sum(parts[1:], start=parts[0]) if parts else torch.zeros_like(self.weight)

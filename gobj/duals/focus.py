@@ -1,8 +1,6 @@
 """Cross entropy with a focus: a proper loss, weighed by how near an example is to a threshold."""
 
-import functools
 import math
-import operator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -172,7 +170,8 @@ class FocusedCrossEntropy(DualRule):
         positives = averages[..., 2]
         if isinstance(state, AreaState):  # the share of each anchor in the whole
             form = problem.lagrangian(state.multiplier.clamp(max=MAX_ANCHOR_MULTIPLIER))
-            price = functools.reduce(operator.add, (x for x in form[:4] if not absent(x)))
+            first, *others = (x for x in form[:4] if not absent(x))
+            price = sum(others, start=first)
             residual = price * residual
             focus = (price * focus).mean(-1, keepdim=True)
             positives = positives[..., :1]

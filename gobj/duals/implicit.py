@@ -257,8 +257,7 @@ def track(
     # how fast is known from the batches before: a large violation that counts as noise would slow
     # down its own repair, and the rate of small batches would settle beside its target
     before = Averages(*state.statistics.averages.unbind(-1))
-    speed = _speed(before, share)
-    step = _step(named, speed * violation, _either(direction, fall, rise))
+    step = _step(named, _speed(before, share) * violation, _either(direction, fall, rise))
     threshold = torch.addcmul(state.threshold, named.distance, step)
     # stationary is the threshold where the multiplier balances the slopes of both forms
     of_cost = _minus(
@@ -305,12 +304,9 @@ def _violation(problem: Problem, direction: Number, means: Sums) -> tuple[Tensor
 
 def _slope(averages: Averages, of_positives: Number, of_negatives: Number) -> Number:
     """Weigh the slopes of both classes by coefficients."""
-    if absent(of_negatives):
-        return 0.0 if absent(of_positives) else times(of_positives, averages.positive_slope)
-    by_negatives = times(of_negatives, averages.negative_slope)
-    if absent(of_positives):
-        return by_negatives
-    return times(of_positives, averages.positive_slope) + by_negatives
+    pairs = (of_positives, averages.positive_slope), (of_negatives, averages.negative_slope)
+    parts = [times(coefficient, slope) for coefficient, slope in pairs if not absent(coefficient)]
+    return sum(parts[1:], start=parts[0]) if parts else 0.0
 
 
 def _minus(more: Number, less: Number) -> Number:

@@ -24,6 +24,7 @@ from gobj.surrogates import Sides
 
 EVENTS = "false_negatives", "false_positives", "true_positives", "true_negatives"
 BLOCK = 2**17  # elements worked on at once: temporaries stay small, and in the cache
+MAX_DISTANCE = 1e4  # that counts, so that an infinite score leaves the mean finite
 MAX_SCORE = 1e18  # an infinite score counts as this, whose square is finite in float32
 
 
@@ -266,10 +267,12 @@ class Points(NamedTuple):
     def sum_of_sizes(self, values: Tensor) -> Tensor:
         """Add up absolute values of the examples by their weights."""
         weighted = values if self.weights is None else values * self.weights
-        if self.several:  # of many columns a norm is slow
-            return weighted.abs().sum(0)
-        sizes: Tensor = torch.linalg.vector_norm(weighted, 1, dim=0)
-        return sizes
+        # of many columns a norm is slow
+        return weighted.abs().sum(0) if self.several else weighted.norm(1, 0)
+
+    def sum_of_distances(self) -> Tensor:
+        """Add up how far the scores are from the threshold."""
+        return self.sum_of_sizes(self.distance.clamp(-MAX_DISTANCE, MAX_DISTANCE))
 
     def average(self, values: Tensor) -> Tensor:
         """Average values over the anchors."""
@@ -335,8 +338,7 @@ class Sums(NamedTuple):
 
     def __add__(self, other: "Sums") -> "Sums":  # type: ignore[override]  # not a longer tuple
         """Return the sums of the joined batch."""
-        joined: Sums = unflatten(self, map(torch.add, leaves(self), leaves(other)))
-        return joined
+        return join([self, other])
 
     def __radd__(self, other: int) -> "Sums":
         """Return itself where :func:`sum` begins with 0."""
@@ -360,3 +362,12 @@ class Sums(NamedTuple):
             if not absent(coefficient)
         ]
         return sum(parts[1:], start=parts[0]) if parts else torch.zeros_like(self.weight)
+
+
+def join(parts: list[Sums]) -> Sums:
+    """Add up the sums of several batches."""
+    if len(parts) == 1:
+        return parts[0]
+    stacked = zip(*map(leaves, parts), strict=True)
+    joined: Sums = unflatten(parts[0], (torch.stack(same).sum(0) for same in stacked))
+    return joined

@@ -1,15 +1,13 @@
 """The three pure steps behind every constrained loss: weigh, observe, update; and both orders."""
 
-import operator
 from collections.abc import Callable
-from functools import reduce
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gobj._batch import Batch, Points, Sums, make_batch
+from gobj._batch import Batch, Points, Sums, join, make_batch
 from gobj._checks import REDUCTIONS, Number, Reduction, check_choice, refuse
 from gobj.duals.implicit import ImplicitMultiplier
 from gobj.duals.rule import DualRule, check_state
@@ -355,7 +353,7 @@ class _View:
             return points.count_up(total, rule.observe(points, measures, problem, state))
 
         with torch.no_grad():
-            sums = reduce(operator.add, self.each(add_up))._replace(weight=total)
+            sums = join(self.each(add_up))._replace(weight=total)
             shape = self.threshold.shape  # what belongs to a label counts at each of its anchors
             same = (x if x.shape == shape else x.expand(shape) for x in leaves(sums))
             joined: Sums = unflatten(sums, (x.detach() for x in same) if self.fused else same)

@@ -10,14 +10,7 @@ from torch.nn import functional
 
 from gobj._batch import Points, Sums
 from gobj._checks import check_choice, check_number
-from gobj.duals.implicit import (
-    MAX_ANCHOR_MULTIPLIER,
-    MAX_DISTANCE,
-    ROUNDING,
-    TINY,
-    Averages,
-    track,
-)
+from gobj.duals.implicit import MAX_ANCHOR_MULTIPLIER, ROUNDING, TINY, Averages, track
 from gobj.duals.rule import ORDERS, DualRule, Order
 from gobj.problem import Problem, absent
 from gobj.state import AreaState, DualState, State
@@ -181,7 +174,7 @@ class FocusedCrossEntropy(DualRule):
 
     def measure(self, points: Points, surrogate: Surrogate) -> FocusMeasures:
         """Return the kernel ``1 / (width^2 + distance^2)`` and the cross entropy of a negative."""
-        kernel = (points.distance.detach().square() + self.width**2).reciprocal()
+        kernel = points.distance.detach().square().add_(self.width**2).reciprocal_()
         cost = functional.softplus(points.scores, beta=1 / self.scale)
         return FocusMeasures(kernel, cost, torch.sigmoid(points.scores * (1 / self.scale)))
 
@@ -213,7 +206,7 @@ class FocusedCrossEntropy(DualRule):
         return FocusSums(
             points.sum(kernel * points.positives),
             points.sum(kernel * points.negatives),
-            points.sum_of_sizes(points.distance.clamp(-MAX_DISTANCE, MAX_DISTANCE)),
+            points.sum_of_distances(),
             points.sum(size),
             points.sum(kernel * size),
         )

@@ -25,7 +25,6 @@ MIN_REPAIR = 0.4  # of the slack, that one distance repairs: less would make ste
 
 MAX_CLASS_WEIGHT = 1.2  # at 2.5 a small table lost test recall
 MAX_ANCHOR_MULTIPLIER = 100.0  # by which one anchor of an area may outweigh the others
-MAX_DISTANCE = 1e4  # that counts, so that an infinite score leaves the mean finite
 ROUNDING = 1e-6  # share of a batch that may be rounding
 TINY = 1e-12
 
@@ -217,7 +216,7 @@ class ImplicitMultiplier(DualRule):
             points.sum_of_sizes(points.positives * measures.sides.below_slope),
             points.sum_of_sizes(points.negatives * measures.sides.above_slope),
             points.sum(measures.residual),
-            points.sum_of_sizes(points.distance.clamp(-MAX_DISTANCE, MAX_DISTANCE)),
+            points.sum_of_distances(),
         )
 
     def update(self, problem: Problem, state: State, means: Sums) -> State:
@@ -266,7 +265,7 @@ def track(
     )
     net = _minus(fall, rise)
     net = net if isinstance(net, Tensor) else torch.zeros_like(violation)
-    unsolved = _signed(direction, net) <= 0
+    unsolved = times(direction, net) <= 0
     multiplier = (of_cost / net).masked_fill(unsolved, cap).clamp(0, cap)
     statistics = state.statistics._replace(steps=steps, averages=averages)
     return state._replace(multiplier=multiplier, threshold=threshold, statistics=statistics)
@@ -277,13 +276,6 @@ def _either(direction: Number, upwards: Any, downwards: Any) -> Any:
     if isinstance(direction, Tensor):
         return torch.where(direction > 0, upwards, downwards)
     return upwards if direction > 0 else downwards
-
-
-def _signed(direction: Number, values: Tensor) -> Tensor:
-    """Multiply by the direction of the problem."""
-    if isinstance(direction, Tensor):
-        return direction * values
-    return values if direction > 0 else -values
 
 
 def _violation(problem: Problem, direction: Number, means: Sums) -> tuple[Tensor, Tensor]:
@@ -299,7 +291,7 @@ def _violation(problem: Problem, direction: Number, means: Sums) -> tuple[Tensor
     some, not_all = called > ROUNDING, called < 1 - ROUNDING
     value = torch.where(_either(direction, not_all, some), value, value.clamp(min=0))
     passed = torch.minimum(value, -0.2 * slack)
-    return _signed(direction, torch.where(_either(direction, some, not_all), value, passed)), slack
+    return times(direction, torch.where(_either(direction, some, not_all), value, passed)), slack
 
 
 def _slope(averages: Averages, of_positives: Number, of_negatives: Number) -> Number:

@@ -88,7 +88,10 @@ def clone(tree: Any) -> Any:
 
 def cast(tree: Any, dtype: torch.dtype, *, constant: bool = True) -> Any:
     """Convert every tensor, without its gradient if it is to be constant."""
-    tensors = (x.detach() if constant and x.requires_grad else x for x in leaves(tree))
+    found = leaves(tree)
+    if all(x.dtype == dtype and not (constant and x.requires_grad) for x in found):
+        return tree
+    tensors = (x.detach() if constant and x.requires_grad else x for x in found)
     return unflatten(tree, (x.to(dtype) for x in tensors))
 
 

@@ -1,5 +1,7 @@
 """The benchmarks at a small scale: they run, and say what they say they say."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -122,13 +124,18 @@ def test_a_converged_regression_and_boosting_rank_well() -> None:
         assert comparing.judged(aim.measure, splits, found).min().item() > 0.97
 
 
-def test_cells_hold_gains_and_misses(capsys: pytest.CaptureFixture[str]) -> None:
-    found = points.cells("breast_cancer", 2, 3)
-    assert len(found) == 6 * 2 * 2 * 4 * len(points.RULES)
+def test_cells_hold_gains_and_misses(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    found = points.cells("breast_cancer", ["implicit", "focus"], [32, 512], 2, 3)
+    assert len(found) == 6 * 2 * 2 * 2 * 2
     assert all(cell.gain == cell.gain and cell.spread >= 0 for cell in found)
     assert all(cell.over_default == 0 for cell in found if cell.rule == "implicit")
-    assert points.main(["--seeds", "2", "--steps", "2", "--tables", "OJ", "--jobs", "1"]) == 0
-    assert capsys.readouterr().out.count("focus") > 6
+    file = str(tmp_path / "cells.csv")
+    options = ["--seeds", "2", "--steps", "2", "--tables", "OJ", "--jobs", "1", "--out", file]
+    assert points.main([*options, "--rules", "implicit,q 0.7", "--batches", "512"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("q 0.7") > 6
+    assert points.main(["--read", file]) == 0
+    assert capsys.readouterr().out == printed
 
 
 def test_a_miss_is_relative_where_the_rate_has_to_stay_low() -> None:

@@ -297,10 +297,7 @@ class Points(NamedTuple):
                 priced = [times(coefficient, x) if self.several else x for x in ways]
                 pairs = zip(charges or priced, priced, strict=True)
                 charges = [torch.addcmul(a, price, x) if charges else price * x for a, x in pairs]
-        costs, slopes = charges or (
-            torch.zeros_like(self.distance),
-            torch.zeros_like(self.distance),
-        )
+        costs, slopes = charges or [torch.zeros_like(self.distance)] * 2
         return costs, slopes
 
     def count_up(self, total: Tensor, measured: Any) -> "Sums":

@@ -61,12 +61,11 @@ class Problem(NamedTuple):
 
     def lagrangian(self, multiplier: Tensor) -> LinearForm:
         """Return ``cost + multiplier * constraint``; a coefficient absent from both stays 0."""
-        return LinearForm(
-            *(
-                cost if absent(constraint) else cost + multiplier * constraint
-                for cost, constraint in zip(self.cost, self.constraint, strict=True)
-            )
-        )
+        form = []
+        for cost, constraint in zip(self.cost, self.constraint, strict=True):
+            priced = 0.0 if absent(constraint) else times(constraint, multiplier)
+            form.append(cost if absent(priced) else priced if absent(cost) else cost + priced)
+        return LinearForm(*form)
 
     def direction(self) -> Number:
         """Return +1 where a higher threshold repairs the constraint, -1 where a lower one does."""

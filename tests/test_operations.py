@@ -38,12 +38,12 @@ STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
     "average precision with a focus": (
         gobj.average_precision_loss,
         {"state": gobj.init_state(anchors=8, rule=FOCUS), "rule": FOCUS},
-        175,
+        172,
     ),
     "area under ROC with a focus": (
         gobj.roc_auc_loss,
         {"state": gobj.init_state(anchors=8, rule=FOCUS), "rule": FOCUS},
-        157,
+        154,
     ),
     "F-beta": (gobj.f_beta_loss, {}, 65),
     "pairs": (gobj.pairwise_roc_auc_loss, {}, 162),

@@ -33,11 +33,11 @@ class Aim(NamedTuple):
     measure: Measure
     goal: Goal | None
 
-    def start(self, seeds: int, rule: gobj.DualRule) -> Any:
+    def start(self, seeds: int, rule: gobj.DualRule | None = None) -> Any:
         """Return the first state of a rule, one label for each seed."""
         return gobj.init_state((seeds,), anchors=None if self.goal else ANCHORS, rule=rule)
 
-    def step(self, rule: gobj.DualRule) -> Callable[..., Any]:
+    def step(self, rule: gobj.DualRule | None = None) -> Callable[..., Any]:
         """Return the loss under a rule, as models are trained on."""
 
         def step(logits: Tensor, labels: Tensor, weights: Tensor | None, state: Any) -> Any:

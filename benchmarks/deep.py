@@ -53,7 +53,7 @@ class Task(NamedTuple):
     Attributes:
         parts: Rows of a seed.
         network: Makes an untrained network for the rows.
-        steps: After which cross entropy has stopped to gain on validation rows.
+        steps: Number of steps, with a learning rate that falls to 0.
     """
 
     parts: Callable[[int], Parts]

@@ -1,9 +1,10 @@
 """Compare losses on networks as people train them: ``python -m benchmarks.networks``.
 
 A trunk shared by many labels, a small convolutional network on images of which one in fifty is
-positive, and networks with a hidden layer on tables. Every method trains from the same start in
-four settings and takes the one that is best on validation rows in the mean over seeds; it is judged
-on test rows, after a fifth of the steps ("short") and at the best of several stops ("long").
+positive, and networks with a hidden layer on tables. Every method trains from the same start, with
+two learning rates, two weight decays and the numbers of its own, and takes the setting that is best
+on validation rows in the mean over seeds; it is judged on test rows, after a fifth of the steps
+("short") and at the best of several stops ("long").
 
 The losses of the deep-AUC library (``pip install --no-deps libauc``) have its own optimisers, and
 where there is one label the half of positives that its sampler draws; they are left out where it is
@@ -12,6 +13,7 @@ not installed.
 
 import argparse
 import importlib.util
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -38,8 +40,8 @@ class Method(NamedTuple):
     """A loss, how it is tried, and what it is judged by.
 
     Attributes:
-        make: Returns the criterion for the training rows, given a number to tune.
-        tuned: Numbers of its own to try, or one that does nothing.
+        make: Returns the criterion for the training rows, given a number of its own.
+        tuned: Its own numbers to try, or one that does nothing.
         measures: What it is meant for; empty for all.
         optimizer: Name of the class in the library, or of torch's Adam.
         half: Whether half of each batch is drawn from the positives.
@@ -111,8 +113,11 @@ def stateful(function: Callable[..., Any], rule: gobj.DualRule, area: bool) -> A
     return make
 
 
-def of_library(name: str) -> Any:
-    """Return a maker of a loss of the deep-AUC library, the mean over labels."""
+def of_library(name: str, *, squashed: bool) -> Any:
+    """Return a maker of a loss of the deep-AUC library, the mean over labels.
+
+    Its examples squash the scores by a sigmoid first, which not every loss is the better for.
+    """
 
     def make(rows: Rows, gamma: float) -> Criterion:
         losses = importlib.import_module("libauc.losses.auc")
@@ -120,9 +125,10 @@ def of_library(name: str) -> Any:
         each = [getattr(losses, name)(data_len=number, gamma=gamma) for _ in range(several)]
 
         def loss(logits: Tensor, labels: Tensor, places: Tensor) -> Tensor:
+            scores = logits.sigmoid() if squashed else logits
             found = [
                 criterion(column, truth, places)
-                for criterion, column, truth in zip(each, logits.T, labels.T, strict=True)
+                for criterion, column, truth in zip(each, scores.T, labels.T, strict=True)
                 if truth.sum() > 1
             ]
             return torch.stack(found).mean() if found else logits.sum() * 0
@@ -137,26 +143,24 @@ PARTIAL = partial(gobj.roc_auc_loss, fpr_range=(0.0, FPR))
 POINT = partial(gobj.tpr_at_fpr_loss, target_fpr=FPR)
 AP, TOP, TPR = "AP", f"ROC area to FPR {FPR}", f"TPR at FPR {FPR}"
 METHODS = {
-    "BCE": Method(plain, DECAYS),
-    "class-weighted BCE": Method(weighted, DECAYS),
+    "BCE": Method(plain),
+    "class-weighted BCE": Method(weighted),
     "focal": Method(focal, (1.0, 2.0)),
     "Smooth-AP": Method(smooth_average_precision, (0.1, 1.0)),
     "AP, implicit": Method(
-        stateful(gobj.average_precision_loss, IMPLICIT, area=True), DECAYS, (AP,)
+        stateful(gobj.average_precision_loss, IMPLICIT, area=True), (0.0,), (AP,)
     ),
-    "AP, focus": Method(stateful(gobj.average_precision_loss, FOCUS, area=True), DECAYS, (AP,)),
-    "ROC area, implicit": Method(stateful(PARTIAL, IMPLICIT, area=True), DECAYS, (TOP,)),
-    "ROC area, focus": Method(stateful(PARTIAL, FOCUS, area=True), DECAYS, (TOP,)),
-    "TPR, implicit": Method(stateful(POINT, IMPLICIT, area=False), DECAYS, (TPR,)),
-    "TPR, focus": Method(stateful(POINT, FOCUS, area=False), DECAYS, (TPR,)),
+    "AP, focus": Method(stateful(gobj.average_precision_loss, FOCUS, area=True), (0.0,), (AP,)),
+    "ROC area, implicit": Method(stateful(PARTIAL, IMPLICIT, area=True), (0.0,), (TOP,)),
+    "ROC area, focus": Method(stateful(PARTIAL, FOCUS, area=True), (0.0,), (TOP,)),
+    "TPR, implicit": Method(stateful(POINT, IMPLICIT, area=False), (0.0,), (TPR,)),
+    "TPR, focus": Method(stateful(POINT, FOCUS, area=False), (0.0,), (TPR,)),
 }
 if importlib.util.find_spec("libauc") is not None:
-    METHODS |= {
-        "library's AP": Method(of_library("APLoss"), (0.1, 0.9), (), "SOAP", half=True),
-        "library's pAUC-DRO": Method(
-            of_library("pAUC_DRO_Loss"), (0.1, 0.9), (), "SOPAs", half=True
-        ),
-    }
+    for title, loss, solver in (("AP", "APLoss", "SOAP"), ("pAUC", "pAUC_DRO_Loss", "SOPAs")):
+        for squashed, words in ((False, ""), (True, ", sigmoid")):
+            make = of_library(loss, squashed=squashed)
+            METHODS[f"library's {title}{words}"] = Method(make, (0.1, 0.9), (), solver, half=True)
 
 
 def measure(labels: Tensor, scores: Tensor) -> dict[str, float]:
@@ -170,23 +174,28 @@ def measure(labels: Tensor, scores: Tensor) -> dict[str, float]:
 
 
 def fit(
-    task: Task, parts: Parts, method: Method, number: float, rate: float, seed: int, steps: int
+    task: Task,
+    parts: Parts,
+    method: Method,
+    setting: tuple[float, float, float],
+    seed: int,
+    steps: int,
 ) -> list[tuple[dict[str, float], dict[str, float]]]:
     """Train once; return the measures of validation and test rows at every stop."""
     torch.manual_seed(seed)
     network, rows = task.network(parts.train), parts.train
     network(rows.inputs[:2])  # lazy layers find their sizes
-    decay = number if method.tuned == DECAYS else 0.0
+    number, rate, decay = setting
     criterion = method.make(rows, number)
     optimizer = make_optimizer(method, network, rate, decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     stops, found = {max(round(share * steps), 1) for share in STOPS}, []
-    positives = rows.labels[:, 0].nonzero().squeeze(1)
+    classes = [(rows.labels[:, 0] == label).nonzero().squeeze(1) for label in (1, 0)]
     for step in range(1, steps + 1):
         places = torch.randint(len(rows.labels), (BATCH,))
         if method.half and rows.labels.shape[1] == 1:
-            drawn = torch.randint(len(positives), (BATCH // 2,))
-            places[: BATCH // 2] = positives[drawn]
+            halves = [which[torch.randint(len(which), (BATCH // 2,))] for which in classes]
+            places = torch.cat(halves)
         loss = criterion(network(rows.inputs[places]), rows.labels[places], places)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -227,10 +236,9 @@ def results(name: str, methods: list[str], seeds: int, share: float) -> list[Res
     for seed in range(seeds):
         parts = task.parts(seed)
         for key in methods:
-            for number in METHODS[key].tuned:
-                for rate in RATES:
-                    run = fit(task, parts, METHODS[key], number, rate, seed, steps)
-                    runs[key].setdefault(f"{rate:g}, {number:g}", []).append(run)
+            for setting in itertools.product(METHODS[key].tuned, RATES, DECAYS):
+                run = fit(task, parts, METHODS[key], setting, seed, steps)
+                runs[key].setdefault(" ".join(f"{x:g}" for x in setting), []).append(run)
     return [
         Result(name, what, key, *_chosen(runs[key], what))
         for key in methods

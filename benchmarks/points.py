@@ -41,7 +41,7 @@ class Sharper(gobj.ImplicitMultiplier):
 
 RULES: dict[str, gobj.DualRule] = {
     "implicit": gobj.ImplicitMultiplier(),
-    "focus": gobj.FocusedCrossEntropy(width=1.0, cross_entropy_share=0.1),
+    "focus": gobj.FocusedCrossEntropy(cross_entropy_share=0.1),
     "q 0.4": Blunter(),
     "q 0.7": Sharper(),
 }
@@ -162,7 +162,7 @@ def _cells_of(
                 model,
                 setting.optimizer,
                 batch,
-                batch * splits.train.labels.mean().item(),
+                min(batch, len(splits.train.labels.T)) * splits.train.labels.mean().item(),
                 rule_name,
                 reached.mean().item(),
                 gain.mean,

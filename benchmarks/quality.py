@@ -32,15 +32,11 @@ PRECISION = {
     "attrition": 0.7,
     "Default": 0.7,
 }
-IMPLICIT, FOCUS = gobj.ImplicitMultiplier(), gobj.FocusedCrossEntropy()
 
 
-def fitted(
-    aim: Aim, splits: Splits, scale: Scale, model: str, rule: gobj.DualRule = IMPLICIT
-) -> list[Fit]:
-    """Train on the loss of an aim in every setting."""
-    start = aim.start(scale.seeds, rule)
-    return fits(splits, model, scale.steps, aim.step(rule), start)
+def fitted(aim: Aim, splits: Splits, scale: Scale, model: str) -> list[Fit]:
+    """Train on the loss of an aim in every setting, under its default rule."""
+    return fits(splits, model, scale.steps, aim.step(), aim.start(scale.seeds))
 
 
 def against(
@@ -203,28 +199,27 @@ def area(scale: Scale) -> Iterator[Line]:
     """Rows 10 and 11: where an area pays, and that it loses nowhere else."""
     aims, names = areas(), ("mlc_churn", "digits", *NAMED[1:5], "attrition", "breast_cancer", "OJ")
     wanted = [
-        ("10", "mlc_churn", "linear", "average_precision", IMPLICIT, 0.02),
-        ("10", "mlc_churn", "linear", "average_precision", FOCUS, 0.03),
-        ("10", "mlc_churn", "hidden", "average_precision", FOCUS, 0.01),
-        ("10", "digits", "linear", "average_precision", IMPLICIT, 0.03),
-        ("11", "mlc_churn", "linear", "roc_auc_to_0.1", IMPLICIT, 0.03),
-        ("11", "mlc_churn", "hidden", "roc_auc_to_0.1", IMPLICIT, 0.01),
+        ("10", "mlc_churn", "linear", "average_precision", 0.03),
+        ("10", "mlc_churn", "hidden", "average_precision", 0.01),
+        ("10", "digits", "linear", "average_precision", 0.03),
+        ("11", "mlc_churn", "linear", "roc_auc_to_0.1", 0.03),
+        ("11", "mlc_churn", "hidden", "roc_auc_to_0.1", 0.01),
     ]
     plain: dict[tuple[str, str], list[Fit]] = {}
     for name in names:
         wanted += [
-            ("10 other", name, "linear", "average_precision", IMPLICIT, -0.005),
-            ("10 other", name, "hidden", "average_precision", FOCUS, -0.005),
-            ("11 other", name, "linear", "roc_auc_to_0.1", IMPLICIT, -0.005),
-            ("ROC", name, "linear", "roc_auc", IMPLICIT, -0.001),
+            ("10 other", name, "linear", "average_precision", -0.005),
+            ("10 other", name, "hidden", "average_precision", -0.005),
+            ("11 other", name, "linear", "roc_auc_to_0.1", -0.005),
+            ("11 other", name, "hidden", "roc_auc_to_0.1", -0.005),
+            ("ROC", name, "linear", "roc_auc", -0.001),
         ]
-    for row, name, model, key, rule, least in wanted:
+    for row, name, model, key, least in wanted:
         splits, aim = split(table(name), scale.seeds), aims[key]
         if (name, model) not in plain:
             plain[name, model] = fits(splits, model, scale.steps)
-        found = fitted(aim, splits, scale, model, rule), plain[name, model]
-        what = f"{name} {model} {key} {'focus' if rule is FOCUS else ''}"
-        yield against(row, what, aim, splits, found, least)
+        found = fitted(aim, splits, scale, model), plain[name, model]
+        yield against(row, f"{name} {model} {key}", aim, splits, found, least)
 
 
 def multi_label(scale: Scale) -> Iterator[Line]:

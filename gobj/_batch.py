@@ -68,7 +68,7 @@ class Batch(NamedTuple):
             scores, labels = scores.unsqueeze(-1), labels.unsqueeze(-1)
             prior = labels if own else prior.unsqueeze(-1)
             weights = None if weights is None else weights.unsqueeze(-1)
-            # anchors first in memory: passes over a few of them at a time would be slow
+            # one label's anchors come first in memory: passes over a few at a time would be slow
             distance = (self.scores - threshold.movedim(-1, 0).unsqueeze(1)).movedim(0, -1)
         else:
             distance = scores - threshold

@@ -9,13 +9,12 @@ from torch.autograd import forward_ad
 
 from gobj._batch import Batch, Points, Sums, join, make_batch
 from gobj._checks import REDUCTIONS, Number, Reduction, check_choice, refuse
-from gobj.duals.implicit import ImplicitMultiplier
-from gobj.duals.rule import DualRule, check_state
+from gobj.duals.rule import DualRule
+from gobj.initial import rule_of
 from gobj.problem import AnyProblem, Problem, check_problem, problem_at
 from gobj.state import AreaState, DualState, State, cast, keep_usable, leaves, unflatten
 from gobj.surrogates import Surrogate
 
-DEFAULT_RULE = ImplicitMultiplier()
 RATE_OF_RATES = 0.1  # weight of a batch in the rates that an area keeps
 MAX_AVERAGE = 1e6  # a batch with a larger average leaves the state as it was
 
@@ -27,7 +26,7 @@ class Options(TypedDict, total=False):
 
     weights: Number | None
     surrogate: Surrogate | None
-    rule: DualRule
+    rule: DualRule | None
     label_priors: Number | None
     ignore_index: int | None
 
@@ -65,9 +64,10 @@ def constrained_loss(
         weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default. They count
             in cost and constraint alike, and only their ratios matter. An example with weight 0,
             such as a missing label, is as if absent, even where it is NaN.
-        surrogate: Upper bound of the indicator of an error; by default the rule's own.
+        surrogate: Upper bound of the indicator of an error, for a rule that has one; by default the
+            rule's own.
         rule: How multiplier and threshold follow the batches: the rule that ``state`` was made
-            for, or :class:`gobj.FrozenDual`.
+            for, by default that of :func:`gobj.init_state`, or :class:`gobj.FrozenDual`.
         label_priors: Share of positives in the constant term, in [0, 1], broadcasts to
             ``[*labels]``; by default the batch's own.
         ignore_index: Label that marks an example as absent; None for no such label.
@@ -133,7 +133,8 @@ def weigh(
         labels: Share of a positive that each example is, in [0, 1], shape of the logits.
         state: The state at which the loss is taken.
         weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default.
-        surrogate: Upper bound of the indicator of an error; by default the rule's own.
+        surrogate: Upper bound of the indicator of an error, for a rule that has one; by default the
+            rule's own.
         rule: The rule that ``state`` was made for, or :class:`gobj.FrozenDual`.
         label_priors: Share of positives in the constant term; by default the batch's own.
         ignore_index: Label that marks an example as absent; None for no such label.
@@ -197,7 +198,8 @@ def observe(
         labels: Share of a positive that each example is, in [0, 1], shape of the logits.
         state: The state that is to be updated.
         weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default.
-        surrogate: Upper bound of the indicator of an error; by default the rule's own.
+        surrogate: Upper bound of the indicator of an error, for a rule that has one; by default the
+            rule's own.
         rule: The rule that ``state`` was made for.
         label_priors: Share of positives in the constant term; by default the batch's own.
         ignore_index: Label that marks an example as absent; None for no such label.
@@ -228,7 +230,7 @@ def update(
     state: State,
     sums: Sums,
     *,
-    rule: DualRule = DEFAULT_RULE,
+    rule: DualRule | None = None,
 ) -> State:
     r"""Return the next state, given the sums over a batch; no data is needed.
 
@@ -258,7 +260,7 @@ def update(
     References:
         See :func:`weigh`.
     """
-    check_state(state, rule)
+    rule = rule_of(state, rule)
     check_problem(problem, state)
     if not isinstance(sums, Sums):
         refuse("sums", "come from gobj.observe", type(sums))
@@ -294,14 +296,14 @@ def _make_call(
     state: AnyState,
     weights: Number | None = None,
     surrogate: Surrogate | None = None,
-    rule: DualRule = DEFAULT_RULE,
+    rule: DualRule | None = None,
     label_priors: Number | None = None,
     ignore_index: int | None = None,
 ) -> _Call:
     """Check the arguments of a step and clean its batch."""
     label_priors = label_priors.detach() if isinstance(label_priors, Tensor) else label_priors
     batch = make_batch(logits, labels, weights, label_priors, ignore_index)
-    check_state(state, rule)
+    rule = rule_of(state, rule)
     check_problem(problem, state)
     of_state, labels_shape = state.threshold.shape, logits.shape[1:]
     if (of_state[:-1] if isinstance(state, AreaState) else of_state) != labels_shape:

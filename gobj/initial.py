@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from gobj._checks import broadcasts, check_count, refuse
-from gobj.constrained import DEFAULT_RULE
+from gobj.duals.focus import FocusedCrossEntropy
+from gobj.duals.implicit import ImplicitMultiplier
 from gobj.duals.rule import DualRule
 from gobj.state import AreaState, DualState, clone
 
@@ -16,7 +17,7 @@ def init_state(
     labels: tuple[int, ...] = (),
     *,
     anchors: None = None,
-    rule: DualRule = DEFAULT_RULE,
+    rule: DualRule | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> DualState: ...
@@ -27,7 +28,7 @@ def init_state(
     labels: tuple[int, ...] = (),
     *,
     anchors: int | Tensor,
-    rule: DualRule = DEFAULT_RULE,
+    rule: DualRule | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> AreaState: ...
@@ -37,7 +38,7 @@ def init_state(
     labels: tuple[int, ...] = (),
     *,
     anchors: int | Tensor | None = None,
-    rule: DualRule = DEFAULT_RULE,
+    rule: DualRule | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> DualState | AreaState:
@@ -50,7 +51,8 @@ def init_state(
         anchors: For the area under a curve, how many anchors it has, in the middles of as many
             equal parts of its range, or a tensor of places in (0, 1) that broadcasts to
             ``[*labels, anchors]``.
-        rule: The dual rule that the state is for.
+        rule: The dual rule that the state is for; by default :class:`ImplicitMultiplier`, and with
+            anchors :class:`FocusedCrossEntropy`.
         device: Where the tensors live.
         dtype: float32 or wider, whatever the dtype of the logits.
 
@@ -75,18 +77,14 @@ def init_state(
         refuse("labels", "be the label shape, such as (5,)", labels)
     if dtype not in (torch.float32, torch.float64):
         refuse("dtype", "be torch.float32 or torch.float64", dtype)
-    if not isinstance(rule, DualRule):
-        refuse("rule", "be a dual rule", rule)
+    rule = chosen_rule(rule, area=anchors is not None)
     zero = torch.zeros(labels, dtype=dtype, device=device)
     if anchors is None:
-        dual: DualState = clone(DualState(torch.ones_like(zero), zero, zero, rule.init(zero)))
-        return dual
+        return clone(DualState(torch.ones_like(zero), zero, zero, rule.init(zero)))
     places = _places(anchors, zero)
     zero = torch.zeros_like(places)
     rates = zero.new_zeros(*zero.shape, 3)
-    first = AreaState(places, torch.ones_like(zero), zero, zero, rates, rule.init(zero))
-    area: AreaState = clone(first)
-    return area
+    return clone(AreaState(places, torch.ones_like(zero), zero, zero, rates, rule.init(zero)))
 
 
 def _places(anchors: int | Tensor, like: Tensor) -> Tensor:
@@ -101,3 +99,23 @@ def _places(anchors: int | Tensor, like: Tensor) -> Tensor:
         wanted = f"be floating-point places that broadcast to {[*like.shape, 'anchors']}"
         refuse("anchors", wanted, anchors)
     return anchors.to(like).expand(shape)
+
+
+def chosen_rule(rule: DualRule | None, *, area: bool) -> DualRule:
+    """Return the rule, or the default one of areas or of points."""
+    if rule is None:
+        return FocusedCrossEntropy() if area else ImplicitMultiplier()
+    if not isinstance(rule, DualRule):
+        refuse("rule", "be a dual rule", rule)
+    return rule
+
+
+def rule_of(state: DualState | AreaState, rule: DualRule | None) -> DualRule:
+    """Return the rule, or the default one, and require a state that was made for it."""
+    if not isinstance(state, DualState | AreaState):
+        refuse("state", "come from init_state", type(state))
+    rule = chosen_rule(rule, area=isinstance(state, AreaState))
+    if not isinstance(state.statistics, rule.statistics):
+        made = f"come from init_state(rule={type(rule).__name__}(...))"
+        refuse("state", made, type(state.statistics))
+    return rule

@@ -19,10 +19,10 @@ from gobj._checks import (
     check_number,
     refuse,
 )
-from gobj.constrained import DEFAULT_RULE, constrained_loss
+from gobj.constrained import constrained_loss
 from gobj.duals.lagrangian import OptimizerAscent
 from gobj.duals.rule import DualRule
-from gobj.initial import init_state
+from gobj.initial import chosen_rule, init_state
 from gobj.problem import AnyProblem
 from gobj.state import state_dict, unflatten
 from gobj.stateless import GobjModule, written
@@ -37,7 +37,7 @@ class ModuleOptions(TypedDict, total=False):
 
     loss_type: Literal["cross_entropy", "hinge"] | None
     surrogate: Surrogate | None
-    rule: DualRule
+    rule: DualRule | None
     dual_rate_factor: float | None
     ignore_index: int | None
     reduction: Reduction
@@ -89,9 +89,10 @@ class StatefulLoss(GobjModule):
         settings: Keyword arguments of the function, such as its target.
         anchors: Anchors of an area, as in :func:`gobj.init_state`.
         loss_type: ``"cross_entropy"`` or ``"hinge"``: short for ``surrogate``.
-        surrogate: Upper bound of the indicator of an error; by default the rule's own, and cross
-            entropy in the classical mode.
-        rule: How multipliers and thresholds follow the batches.
+        surrogate: Upper bound of the indicator of an error, for a rule that has one; by default the
+            rule's own, and cross entropy in the classical mode.
+        rule: How multipliers and thresholds follow the batches; by default that of
+            :func:`gobj.init_state`.
         dual_rate_factor: Scale of the reversed gradient of the multipliers, at or above 0, for the
             classical mode, in which an optimiser moves them; see :class:`gobj.OptimizerAscent`.
         ignore_index: Label that marks an example as absent; None for no such label.
@@ -117,7 +118,7 @@ class StatefulLoss(GobjModule):
         anchors: int | Tensor | None = None,
         loss_type: Literal["cross_entropy", "hinge"] | None = None,
         surrogate: Surrogate | None = None,
-        rule: DualRule = DEFAULT_RULE,
+        rule: DualRule | None = None,
         dual_rate_factor: float | None = None,
         ignore_index: int | None = None,
         reduction: Reduction = "mean",
@@ -133,16 +134,17 @@ class StatefulLoss(GobjModule):
         if dual_rate_factor is not None:
             check_number("dual_rate_factor", dual_rate_factor, low=0, closed=True)
             own = OptimizerAscent(dual_rate_factor)
-            if rule not in (DEFAULT_RULE, own):
+            if rule not in (None, chosen_rule(None, area=anchors is not None), own):
                 refuse("dual_rate_factor", "not stand beside `rule`", dual_rate_factor)
             rule = own
-        self.function, self.num_labels, self.rule = function, num_labels, rule
+        self.rule = chosen_rule(rule, area=anchors is not None)
+        self.function, self.num_labels = function, num_labels
         self.options = {"surrogate": surrogate, "ignore_index": ignore_index}
         self.reduction = reduction
         self._anchors = anchors.detach().clone() if isinstance(anchors, Tensor) else anchors
         self._register(self._first_state())
         self._keep(settings or {}, self.multiplier.device, persistent=False)
-        self._frozen_rule = rule.frozen()
+        self._frozen_rule = self.rule.frozen()
         self.register_load_state_dict_pre_hook(_prepare_to_load)  # type: ignore[no-untyped-call]
         no_examples = self.multiplier.new_zeros(0, num_labels)
         self._call(no_examples, no_examples, self.state)  # checks the settings
@@ -343,9 +345,10 @@ class ConstrainedLoss(StatefulLoss):
         num_labels: Number of labels, each with its own multipliers and thresholds.
         num_anchors: For an area the number of anchors, or a tensor of their places in (0, 1).
         loss_type: ``"cross_entropy"`` or ``"hinge"``: short for ``surrogate``.
-        surrogate: Upper bound of the indicator of an error; by default the rule's own, and cross
-            entropy in the classical mode.
-        rule: How multipliers and thresholds follow the batches.
+        surrogate: Upper bound of the indicator of an error, for a rule that has one; by default the
+            rule's own, and cross entropy in the classical mode.
+        rule: How multipliers and thresholds follow the batches; by default that of
+            :func:`gobj.init_state`.
         dual_rate_factor: Scale of the reversed gradient of the multipliers, at or above 0, for the
             classical mode, in which an optimiser moves them; see :class:`gobj.OptimizerAscent`.
         ignore_index: Label that marks an example as absent; None for no such label.

@@ -81,9 +81,10 @@ def unflatten(tree: Any, tensors: Iterable[Tensor]) -> Any:
     return rebuilt(tree)
 
 
-def clone(tree: Any) -> Any:
+def clone(state: State) -> State:
     """Clone every tensor, detached, so that each owns its memory."""
-    return unflatten(tree, (leaf.detach().clone() for leaf in leaves(tree)))
+    own: State = unflatten(state, (leaf.detach().clone() for leaf in leaves(state)))
+    return own
 
 
 def cast(tree: Any, dtype: torch.dtype, *, constant: bool = True) -> Any:

@@ -279,7 +279,7 @@ def test_small_batches_have_the_rate_of_large_ones(rule: gobj.DualRule) -> None:
         _, state = gobj.tpr_at_fpr_loss(scores, labels, state, target_fpr=0.05, rule=rule)
         if step >= 500:
             rate += torch.special.ndtr(-state.threshold) / 1500  # of the negatives
-    assert rate.mean().item() == pytest.approx(0.05, rel=0.015)  # one alarm or two in a batch
+    assert rate.mean().item() == pytest.approx(0.05, rel=0.02)  # one alarm or two in a batch
 
 
 @each_constrained
@@ -648,13 +648,14 @@ def test_rules_follow_their_equations(
 @pytest.mark.parametrize("problem", [gobj.roc_auc(), gobj.average_precision()])
 def test_the_anchors_of_an_area_share_the_loss_by_what_they_cost(problem: Any) -> None:
     draw = torch.Generator().manual_seed(0)
-    state = gobj.init_state(anchors=3, dtype=torch.float64)
+    rule = gobj.ImplicitMultiplier()
+    state = gobj.init_state(anchors=3, rule=rule, dtype=torch.float64)
     for _ in range(5):
         labels = (torch.rand(200, generator=draw) < 0.3).double()
         logits = torch.randn(200, generator=draw).double() + labels
-        _, state = gobj.constrained_loss(problem, logits, labels, state)
+        _, state = gobj.constrained_loss(problem, logits, labels, state, rule=rule)
     state = state._replace(multiplier=torch.tensor([0.5, 2.0, 500.0]).double())
-    at, bound = problem(state), gobj.ImplicitMultiplier.surrogate
+    at, bound = problem(state), rule.surrogate
     positive, negative, residual = state.statistics.averages[:, :3].unbind(-1)
     capped = state.multiplier.clamp(max=100)  # no anchor outweighs the others by more
     part = (at.cost.false_negative + capped * at.constraint.false_negative) * positive
@@ -667,7 +668,8 @@ def test_the_anchors_of_an_area_share_the_loss_by_what_they_cost(problem: Any) -
     )
     entropy = functional.binary_cross_entropy_with_logits(logits, labels)
     expected = scale * (0.8 * bounds.mean() + 0.2 * entropy)
-    torch.testing.assert_close(gobj.weigh(problem, logits, labels, state), expected)
+    loss = gobj.weigh(problem, logits, labels, state, rule=rule)
+    torch.testing.assert_close(loss, expected)
 
 
 @pytest.mark.parametrize("anchors", [None, 3])
@@ -697,7 +699,7 @@ def test_the_focus_of_an_area_adds_up_what_a_miss_and_an_alarm_cost_there(proble
         cost + price * constraint
         for cost, constraint in zip(at.cost[:4], at.constraint[:4], strict=True)
     )
-    kernel = 1 / (1 + ((logits.unsqueeze(1) - seen_from) / 0.5) ** 2)
+    kernel = 1 / (1 + (logits.unsqueeze(1) - seen_from) ** 2)
     near = (kernel * both).mean(1)
     size = (torch.sigmoid(logits / 2) - labels).abs()
     weight = 0.8 * near * size.mean() / (near * size).mean() + 0.2

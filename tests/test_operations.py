@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import gobj
 from benchmarks.speed import peak_memory
 
-ASCENT, CLASSICAL, FOCUS = gobj.DualAscent(), gobj.OptimizerAscent(), gobj.FocusedCrossEntropy()
+ASCENT, CLASSICAL = gobj.DualAscent(), gobj.OptimizerAscent()
+IMPLICIT, FOCUS = gobj.ImplicitMultiplier(), gobj.FocusedCrossEntropy()
 STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
     "a point by ascent": (
         gobj.recall_at_precision_loss,
@@ -23,13 +24,21 @@ STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
         {"target_precision": 0.9, "state": gobj.init_state()},
         140,
     ),
-    "average precision": (gobj.average_precision_loss, {"state": gobj.init_state(anchors=8)}, 189),
+    "average precision": (
+        gobj.average_precision_loss,
+        {"state": gobj.init_state(anchors=8, rule=IMPLICIT), "rule": IMPLICIT},
+        189,
+    ),
     "area under precision and recall": (
         gobj.precision_recall_auc_loss,
-        {"state": gobj.init_state(anchors=8)},
+        {"state": gobj.init_state(anchors=8, rule=IMPLICIT), "rule": IMPLICIT},
         178,
     ),
-    "area under ROC": (gobj.roc_auc_loss, {"state": gobj.init_state(anchors=8)}, 171),
+    "area under ROC": (
+        gobj.roc_auc_loss,
+        {"state": gobj.init_state(anchors=8, rule=IMPLICIT), "rule": IMPLICIT},
+        171,
+    ),
     "a point with a focus": (
         gobj.recall_at_precision_loss,
         {"target_precision": 0.9, "state": gobj.init_state(rule=FOCUS), "rule": FOCUS},

@@ -101,15 +101,15 @@ class Implicit:
 
 
 class Focused(Implicit):
-    """Cross entropy with a focus, at h = .5, T = 2 and a share of .2."""
+    """Cross entropy with a focus, at h = 1, T = 2 and a share of .2."""
 
     def batch(self, examples: Sequence[Example]) -> float:
         """Take in a batch; return the loss at the state that follows."""
         total, cut = sum(w for _, _, w in examples), self.threshold
         sums, everywhere, near = [0.0] * 4, 0.0, 0.0
         for f, y, w in examples:
-            share, kernel = w / total, 1 / (1 + ((f - cut) / 0.5) ** 2)
-            density = share * kernel / (math.pi * 0.5)
+            share, kernel = w / total, 1 / (1 + (f - cut) ** 2)
+            density = share * kernel / math.pi
             size = share * (y * (1 - sigmoid(f / 2)) + (1 - y) * sigmoid(f / 2))
             sums[0] += y * density
             sums[1] += (1 - y) * density
@@ -120,7 +120,7 @@ class Focused(Implicit):
         self.move(examples, total, sums)
         positives, loss = self.averages[2], 0.0
         for f, y, w in examples:
-            kernel = 1 / (1 + ((f - cut) / 0.5) ** 2)
+            kernel = 1 / (1 + (f - cut) ** 2)
             weight = 0.8 * kernel * everywhere / near + 0.2
             missed = y * (2 * positives) ** -0.5 * softplus(-f / 2)
             alarm = (1 - y) * (2 * (1 - positives)) ** -0.5 * softplus(f / 2)

@@ -65,6 +65,8 @@ class FocusMeasures(NamedTuple):
 class FocusedCrossEntropy(DualRule):
     r"""Weigh cross entropy by how near an example is to a threshold: for areas, and for networks.
 
+    The default rule of areas.
+
     The thresholds :math:`b_k`, one or those of an area, follow exact counts as under
     :class:`ImplicitMultiplier`. In place of surrogates there is a kernel of the distance to each of
     them, held constant, and under it cross entropy, so that the loss stays proper:
@@ -108,7 +110,7 @@ class FocusedCrossEntropy(DualRule):
         ...     loss, state = gobj.average_precision_loss(logits, labels, state, rule=rule)
         >>> recall = (logits[labels > 0] > state.threshold[4]).float().mean()
         >>> print(f"recall {recall:.2f} at anchor {state.anchors[4]:.2f}")
-        recall 0.55 at anchor 0.56
+        recall 0.57 at anchor 0.56
 
     References:
         The weights are the derivative of the area in the score, as in Eban et al., `Scalable
@@ -116,8 +118,8 @@ class FocusedCrossEntropy(DualRule):
     """
 
     rate: float = 0.1
-    scale: float = 2.0
-    width: float = 0.5
+    scale: float = 2.0  # at 1, networks gain less on small tables, and linear models on mlc_churn
+    width: float = 1.0  # at .5, networks lose on five of 32 tables in place of three
     cross_entropy_share: float = 0.2
     cap: float = 1e3
     order: Order = "update_first"

@@ -14,12 +14,8 @@ from gobj.state import AreaState, DualState, State
 from gobj.surrogates import Sides, Surrogate
 
 
-class NoStatistics(NamedTuple):
-    """A rule without memory of its own."""
-
-
-class NoSums(NamedTuple):
-    """The counts are enough."""
+class Nothing(NamedTuple):
+    """What a rule remembers that has no memory, and sums where the counts are enough."""
 
 
 class AscentStatistics(NamedTuple):
@@ -120,10 +116,10 @@ class DualAscent(LagrangianRule):
 
     def observe(
         self, points: Points, measures: Sides, problem: Problem, state: DualState | AreaState
-    ) -> AscentSums | NoSums:
+    ) -> AscentSums | Nothing:
         """Sum the bound of the constraint and the slope of the Lagrangian, where they are used."""
         if self.signal == "exact" and self.threshold_rate == 0:
-            return NoSums()
+            return Nothing()
         bounds, _ = points.charge(problem.constraint, measures)
         _, slopes = points.charge(problem.lagrangian(state.multiplier), measures)
         return AscentSums(points.sum(bounds), points.sum(slopes))
@@ -165,15 +161,15 @@ class FrozenDual(LagrangianRule):
     statistics: ClassVar[type[Any]] = tuple
     moves = False
 
-    def init(self, like: Tensor) -> NoStatistics:
+    def init(self, like: Tensor) -> Nothing:
         """Return nothing to remember."""
-        return NoStatistics()
+        return Nothing()
 
     def observe(
         self, points: Points, measures: Sides, problem: Problem, state: DualState | AreaState
-    ) -> NoSums:
+    ) -> Nothing:
         """Return nothing besides the counts."""
-        return NoSums()
+        return Nothing()
 
     def update(self, problem: Problem, state: State, means: Sums) -> State:
         """Return what came."""

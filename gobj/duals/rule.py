@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, Self
 from torch import Tensor
 
 from gobj._batch import Points, Sums
-from gobj._checks import refuse
 from gobj.problem import Problem
 from gobj.state import AreaState, DualState, State
 from gobj.surrogates import Surrogate, cross_entropy
@@ -74,14 +73,3 @@ class DualRule(ABC):
             state: Before the batch.
             means: The sums divided by the total weight.
         """
-
-
-def check_state(state: DualState | AreaState, rule: DualRule) -> None:
-    """Require a dual rule, and a state that was made for it."""
-    if not isinstance(rule, DualRule):
-        refuse("rule", "be a dual rule", rule)
-    if not isinstance(state, DualState | AreaState):
-        refuse("state", "come from init_state", type(state))
-    if not isinstance(state.statistics, rule.statistics):
-        made = f"come from init_state(rule={type(rule).__name__}(...))"
-        refuse("state", made, type(state.statistics))

@@ -75,9 +75,10 @@ def precision_recall_auc_loss(
         weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default. They count
             in cost and constraint alike, and only their ratios matter. An example with weight 0,
             such as a missing label, is as if absent, even where it is NaN.
-        surrogate: Upper bound of the indicator of an error; by default the rule's own.
+        surrogate: Upper bound of the indicator of an error, for a rule that has one; by default the
+            rule's own.
         rule: How multiplier and threshold follow the batches: the rule that ``state`` was made
-            for, or :class:`gobj.FrozenDual`.
+            for, by default that of :func:`gobj.init_state`, or :class:`gobj.FrozenDual`.
         label_priors: Share of positives in the constant term, in [0, 1], broadcasts to
             ``[*labels]``; by default the batch's own.
         ignore_index: Label that marks an example as absent; None for no such label.
@@ -120,9 +121,10 @@ class PrecisionRecallAUCLoss(StatefulLoss):
             :func:`gobj.init_state`.
         precision_range: Precisions that the anchors lie between, two numbers in [0, 1].
         loss_type: ``"cross_entropy"`` or ``"hinge"``: short for ``surrogate``.
-        surrogate: Upper bound of the indicator of an error; by default the rule's own, and cross
-            entropy in the classical mode.
-        rule: How multipliers and thresholds follow the batches.
+        surrogate: Upper bound of the indicator of an error, for a rule that has one; by default the
+            rule's own, and cross entropy in the classical mode.
+        rule: How multipliers and thresholds follow the batches; by default that of
+            :func:`gobj.init_state`.
         dual_rate_factor: Scale of the reversed gradient of the multipliers, at or above 0, for the
             classical mode, in which an optimiser moves them; see :class:`gobj.OptimizerAscent`.
         ignore_index: Label that marks an example as absent; None for no such label.

@@ -181,7 +181,7 @@ def test_a_module_still_lists_what_it_inherits() -> None:
 @each_loss
 def test_what_takes_a_state_returns_one(case: Case) -> None:
     logits, labels, _ = sample(case)
-    state = (case.start((3,)),) if case.takes("state") else ()
+    state = (case.spec.init((3,)),) if case.takes("state") else ()  # of the default rule
     outcome = case.function(logits, labels, *state, **case.spec.arguments)
     assert isinstance(outcome, tuple) == case.takes("state")
 

@@ -191,8 +191,8 @@ for axes in (left, right):
     axes.set_xlabel("genre")
 
 # %% [markdown]
-# Yes: on the training rows each genre is held to its own target, the mean over splits within 0.015
-# and single splits within about 0.03. On the test rows precision is up to 0.05 lower, so for use
+# Yes: on the training rows each genre is held to its own target, the mean over splits within 0.01
+# and single splits within about 0.05. On the test rows precision is up to 0.05 lower, so for use
 # take a threshold from rows that training did not see. In recall, cross entropy with the best
-# threshold is as good for Action, Romance and Short. Comedy gains 0.026 and Animation 0.013; the
-# gains of Drama and Documentary are about two standard errors of five splits, which may be luck.
+# threshold is as good for Action, Romance and Short. Comedy gains 0.021 and Animation 0.013; the
+# gains of Drama and Documentary are below two standard errors of five splits, which may be luck.

@@ -11,6 +11,8 @@ from gobj.duals.implicit import ImplicitMultiplier
 from gobj.duals.rule import DualRule
 from gobj.state import AreaState, DualState, clone
 
+DEFAULTS = ImplicitMultiplier(), FocusedCrossEntropy()  # of points, and of areas
+
 
 @overload
 def init_state(
@@ -103,11 +105,10 @@ def _places(anchors: int | Tensor, like: Tensor) -> Tensor:
 
 def chosen_rule(rule: DualRule | None, *, area: bool) -> DualRule:
     """Return the rule, or the default one of areas or of points."""
-    if rule is None:
-        return FocusedCrossEntropy() if area else ImplicitMultiplier()
-    if not isinstance(rule, DualRule):
+    chosen = DEFAULTS[area] if rule is None else rule
+    if not isinstance(chosen, DualRule):
         refuse("rule", "be a dual rule", rule)
-    return rule
+    return chosen
 
 
 def rule_of(state: DualState | AreaState, rule: DualRule | None) -> DualRule:

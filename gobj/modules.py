@@ -134,7 +134,7 @@ class StatefulLoss(GobjModule):
         if dual_rate_factor is not None:
             check_number("dual_rate_factor", dual_rate_factor, low=0, closed=True)
             own = OptimizerAscent(dual_rate_factor)
-            if rule not in (None, chosen_rule(None, area=anchors is not None), own):
+            if rule not in (None, own):
                 refuse("dual_rate_factor", "not stand beside `rule`", dual_rate_factor)
             rule = own
         self.rule = chosen_rule(rule, area=anchors is not None)

@@ -41,7 +41,9 @@ each_shape = pytest.mark.parametrize(("shape", "num_labels"), SHAPES.values(), i
 def make(case: Case, *, num_labels: int = 3, **options: Any) -> Criterion:
     """Make the module of a case."""
     if case.takes("state"):
-        options = {"num_labels": num_labels, "rule": case.rule, **options}
+        options = {"num_labels": num_labels, **options}
+        if options.get("dual_rate_factor") is None:  # which stands for a rule
+            options.setdefault("rule", case.rule)
     return case.module(**{**case.spec.arguments, **options})
 
 

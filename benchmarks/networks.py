@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import gobj
-from benchmarks.aims import average_precision, roc_area
+from benchmarks.aims import Aim, areas, average_precision, point, roc_area
 from benchmarks.comparing import for_each
 from benchmarks.deep import TASKS, Parts, Rows, Task
 from gobj.metrics import curve_compute, curve_init, curve_update
@@ -96,16 +96,15 @@ def smooth_average_precision(_: Rows, temperature: float) -> Criterion:
     return loss
 
 
-def stateful(function: Callable[..., Any], rule: gobj.DualRule, area: bool) -> Any:
+def stateful(aim: Aim, rule: gobj.DualRule) -> Any:
     """Return a maker of one of our losses under a rule."""
 
     def make(rows: Rows, _: float) -> Criterion:
-        anchors = 8 if area else None
-        states: list[Any] = [gobj.init_state(rows.labels.shape[1:], anchors=anchors, rule=rule)]
+        step, states = aim.step(rule), [aim.start(rows.labels.shape[1], rule)]
 
         def loss(logits: Tensor, labels: Tensor, _: Tensor) -> Tensor:
             value: Tensor
-            value, states[0] = function(logits, labels, states[0], rule=rule)
+            value, states[0] = step(logits, labels, None, states[0])
             return value
 
         return loss
@@ -138,24 +137,23 @@ def of_library(name: str, *, squashed: bool) -> Any:
     return make
 
 
-IMPLICIT, FOCUS = gobj.ImplicitMultiplier(), gobj.FocusedCrossEntropy()
-PARTIAL = partial(gobj.roc_auc_loss, fpr_range=(0.0, FPR))
-POINT = partial(gobj.tpr_at_fpr_loss, target_fpr=FPR)
 AP, TOP, TPR = "AP", f"ROC area to FPR {FPR}", f"TPR at FPR {FPR}"
 METHODS = {
     "BCE": Method(plain),
     "class-weighted BCE": Method(weighted),
     "focal": Method(focal, (1.0, 2.0)),
     "Smooth-AP": Method(smooth_average_precision, (0.1, 1.0)),
-    "AP, implicit": Method(
-        stateful(gobj.average_precision_loss, IMPLICIT, area=True), (0.0,), (AP,)
-    ),
-    "AP, focus": Method(stateful(gobj.average_precision_loss, FOCUS, area=True), (0.0,), (AP,)),
-    "ROC area, implicit": Method(stateful(PARTIAL, IMPLICIT, area=True), (0.0,), (TOP,)),
-    "ROC area, focus": Method(stateful(PARTIAL, FOCUS, area=True), (0.0,), (TOP,)),
-    "TPR, implicit": Method(stateful(POINT, IMPLICIT, area=False), (0.0,), (TPR,)),
-    "TPR, focus": Method(stateful(POINT, FOCUS, area=False), (0.0,), (TPR,)),
 }
+for kind, what, aim in (
+    ("AP", AP, areas()["average_precision"]),
+    ("ROC area", TOP, areas()[f"roc_auc_to_{FPR}"]),
+    ("TPR", TPR, point("tpr_at_fpr", FPR)),
+):
+    for words, rule in (
+        ("implicit", gobj.ImplicitMultiplier()),
+        ("focus", gobj.FocusedCrossEntropy()),
+    ):
+        METHODS[f"{kind}, {words}"] = Method(stateful(aim, rule), measures=(what,))
 if importlib.util.find_spec("libauc") is not None:
     for title, loss, solver in (("AP", "APLoss", "SOAP"), ("pAUC", "pAUC_DRO_Loss", "SOPAs")):
         for squashed, words in ((False, ""), (True, ", sigmoid")):
@@ -166,11 +164,11 @@ if importlib.util.find_spec("libauc") is not None:
 def measure(labels: Tensor, scores: Tensor) -> dict[str, float]:
     """Return every measure, the mean over labels."""
     pairs = list(zip(labels.T.numpy(), scores.T.numpy(), strict=True))
-    areas: dict[str, Any] = {AP: average_precision, TOP: partial(roc_area, most=FPR)}
-    found = {name: sum(f(*pair) for pair in pairs) / len(pairs) for name, f in areas.items()}
+    metrics: dict[str, Any] = {AP: average_precision, TOP: partial(roc_area, most=FPR)}
+    found = {name: sum(f(*pair) for pair in pairs) / len(pairs) for name, f in metrics.items()}
     curve = curve_update(curve_init(labels.shape[1:]), scores, labels)
-    point = curve_compute(curve, target_fpr=FPR)["tpr_at_fpr"]
-    return found | {TPR: point.mean().item()}
+    reached = curve_compute(curve, target_fpr=FPR)["tpr_at_fpr"]
+    return found | {TPR: reached.mean().item()}
 
 
 def fit(

@@ -42,6 +42,7 @@ class Sharper(gobj.ImplicitMultiplier):
 RULES: dict[str, gobj.DualRule] = {
     "implicit": gobj.ImplicitMultiplier(),
     "focus": gobj.FocusedCrossEntropy(cross_entropy_share=0.1),
+    "focus, scale 1": gobj.FocusedCrossEntropy(scale=1.0, cross_entropy_share=0.1),
     "q 0.4": Blunter(),
     "q 0.7": Sharper(),
 }
@@ -209,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--tables", default=",".join(TABLES), help="names, with commas between")
-    parser.add_argument("--rules", default="implicit,focus", help=f"of {', '.join(RULES)}")
+    parser.add_argument("--rules", default="implicit;focus", help=f"of {'; '.join(RULES)}")
     parser.add_argument("--batches", default="32,128,512,4096", help="sizes")
     parser.add_argument("--jobs", type=int, default=2, help="tables at once")
     parser.add_argument("--out", help="CSV file for every cell")
@@ -218,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.read:
         return report(pd.read_csv(options.read))
     names = options.tables.split(",")
-    rules, batches = options.rules.split(","), tuple(map(int, options.batches.split(",")))
+    rules, batches = options.rules.split(";"), tuple(map(int, options.batches.split(",")))
     scale = {"seeds": options.seeds, "steps": options.steps}
     work = partial(cells, rules=rules, batches=batches, **scale)
     found = pd.DataFrame([cell for part in for_each(work, names, options.jobs) for cell in part])

@@ -18,7 +18,7 @@ from benchmarks.aims import Aim, areas, point
 from benchmarks.comparing import MODELS, Fit, Line, Scale, compared, fits, judged
 from benchmarks.networks import results
 from benchmarks.tables import mixture, table, thinned
-from gobj.study.goals import Goal, make_goal
+from gobj.study.goals import make_goal
 from gobj.study.measures import draw_curve, rates_at
 from gobj.study.splits import Splits, split
 from gobj.study.training import score, train
@@ -89,28 +89,18 @@ def losses_and_tightness(scale: Scale) -> Iterator[Line]:
                 bound = ">= -.005 or -2 s.e."
                 yield Line(row, what, words, bound, gain >= min(-0.005, -2 * error))
                 if model == "linear":
-                    yield from (held(fit, what, aim, splits) for fit in found if fit.last)
+                    yield from (tightness(fit, what, aim, splits) for fit in found if fit.last)
 
 
-def held(fit: Fit, what: str, aim: Aim, splits: Splits) -> Line:
+def tightness(fit: Fit, what: str, aim: Aim, splits: Splits) -> Line:
     """Compare the constrained rate on training rows with the target."""
     assert aim.goal is not None
-    name = aim.goal.objective.constrained
+    name, target = aim.goal.objective.constrained, aim.goal.target
     rate = rates_at(fit.state.threshold, fit.train, splits.train)[name]
-    return tightness(f"7 {fit.setting}", what, aim.goal, rate)
-
-
-def tightness(row: str, what: str, goal: Goal, held: Tensor) -> Line:
-    """Compare the constrained rate on training rows with the target."""
-    slack = 0.1 * goal.target if goal.objective.constrained == "fpr" else 0.01
-    error, spread = held.mean().item() - goal.target, held.std().item()
-    return Line(
-        row,
-        what,
-        f"{held.mean():.4f}, sd {spread:.4f}",
-        f"within {slack:.4f}, sd <= .02",
-        abs(error) <= slack and spread <= 0.02,
-    )
+    slack = 0.1 * target if name == "fpr" else 0.01
+    error, spread = rate.mean().item() - target, rate.std().item()
+    measured, bound = f"{rate.mean():.4f}, sd {spread:.4f}", f"within {slack:.4f}, sd <= .02"
+    return Line(f"7 {fit.setting}", what, measured, bound, abs(error) <= slack and spread <= 0.02)
 
 
 def rarity(scale: Scale) -> Iterator[Line]:

@@ -26,6 +26,7 @@ from gobj.study.training import cross_entropy_loss, score, train
 RULES: dict[str, gobj.DualRule] = {
     "implicit": gobj.ImplicitMultiplier(),
     "focus": gobj.FocusedCrossEntropy(),
+    "focus, width .5": gobj.FocusedCrossEntropy(width=0.5),
 }
 AIMS = (*areas(), *(objective.name for objective in OBJECTIVES))
 
@@ -41,7 +42,7 @@ class Pair(NamedTuple):
     plain: Tensor
 
 
-def pairs(name: str, wanted: list[str], seeds: int, steps: int) -> list[Pair]:
+def pairs(name: str, wanted: list[str], rules: list[str], seeds: int, steps: int) -> list[Pair]:
     """Compare every rule on a table."""
     splits = split(table(name), seeds)
     aims: dict[str, Aim] = areas() | points(splits)
@@ -51,7 +52,8 @@ def pairs(name: str, wanted: list[str], seeds: int, steps: int) -> list[Pair]:
         for title in wanted:
             aim = aims[title]
             reached = judged(aim.measure, splits, plain)
-            for rule_name, rule in RULES.items():
+            for rule_name in rules:
+                rule = RULES[rule_name]
                 tried = fits(splits, model, steps, aim.step(rule), aim.start(seeds, rule))
                 ours = judged(aim.measure, splits, tried)
                 found.append(Pair(name, title, model, rule_name, ours, reached))
@@ -95,6 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--aims", default="average_precision", help=f"of {', '.join(AIMS)}")
     parser.add_argument("--tables", default=",".join(MANY), help="names, with commas between")
+    parser.add_argument("--rules", default="implicit;focus", help=f"of {'; '.join(RULES)}")
     parser.add_argument("--jobs", type=int, default=2, help="tables at once")
     parser.add_argument("--reliability", action="store_true", help="of probabilities, instead")
     options = parser.parse_args(arguments)
@@ -102,7 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
         for line in reliability(tuple(options.tables.split(",")), options.seeds, options.steps):
             print(line, flush=True)
         return 0
-    scale = {"wanted": options.aims.split(","), "seeds": options.seeds, "steps": options.steps}
+    chosen = {"wanted": options.aims.split(","), "rules": options.rules.split(";")}
+    scale = {**chosen, "seeds": options.seeds, "steps": options.steps}
     found: dict[tuple[str, ...], list[tuple[Tensor, Tensor]]] = {}
     for part in for_each(partial(pairs, **scale), options.tables.split(","), options.jobs):
         for pair in part:

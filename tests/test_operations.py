@@ -24,39 +24,23 @@ STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any], int]] = {
         {"target_precision": 0.9, "state": gobj.init_state()},
         140,
     ),
-    "average precision": (
-        gobj.average_precision_loss,
-        {"state": gobj.init_state(anchors=8, rule=IMPLICIT), "rule": IMPLICIT},
-        189,
-    ),
-    "area under precision and recall": (
-        gobj.precision_recall_auc_loss,
-        {"state": gobj.init_state(anchors=8, rule=IMPLICIT), "rule": IMPLICIT},
-        178,
-    ),
-    "area under ROC": (
-        gobj.roc_auc_loss,
-        {"state": gobj.init_state(anchors=8, rule=IMPLICIT), "rule": IMPLICIT},
-        171,
-    ),
     "a point with a focus": (
         gobj.recall_at_precision_loss,
         {"target_precision": 0.9, "state": gobj.init_state(rule=FOCUS), "rule": FOCUS},
         131,
     ),
-    "average precision with a focus": (
-        gobj.average_precision_loss,
-        {"state": gobj.init_state(anchors=8, rule=FOCUS), "rule": FOCUS},
-        172,
-    ),
-    "area under ROC with a focus": (
-        gobj.roc_auc_loss,
-        {"state": gobj.init_state(anchors=8, rule=FOCUS), "rule": FOCUS},
-        154,
-    ),
     "F-beta": (gobj.f_beta_loss, {}, 65),
     "pairs": (gobj.pairwise_roc_auc_loss, {}, 162),
 }
+for area, of_implicit, of_focus in (
+    (gobj.average_precision_loss, 189, 172),
+    (gobj.precision_recall_auc_loss, 178, 164),
+    (gobj.roc_auc_loss, 171, 154),
+):
+    for rule, most in ((IMPLICIT, of_implicit), (FOCUS, of_focus)):
+        state = gobj.init_state(anchors=8, rule=rule)
+        name = f"{area.__name__} {type(rule).__name__}"
+        STEPS[name] = area, {"state": state, "rule": rule}, most
 
 
 class Count(TorchDispatchMode):

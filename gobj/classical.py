@@ -6,18 +6,18 @@ import torch
 
 from gobj._checks import Number, check_count, refuse
 from gobj.modules import ModuleOptions, StatefulLoss
-from gobj.objectives.fpr_at_tpr import fpr_at_tpr_loss
-from gobj.objectives.precision_at_recall import precision_at_recall_loss
+from gobj.objectives.fpr_at_tpr import fpr_at_tpr
+from gobj.objectives.precision_at_recall import precision_at_recall
 from gobj.objectives.precision_recall_auc import PrecisionRecallAUCLoss
-from gobj.objectives.recall_at_precision import recall_at_precision_loss
+from gobj.objectives.recall_at_precision import recall_at_precision
 from gobj.objectives.roc_auc import ROCAUCLoss
-from gobj.objectives.tpr_at_fpr import tpr_at_fpr_loss
+from gobj.objectives.tpr_at_fpr import tpr_at_fpr
 
-FUNCTIONS: dict[str, Any] = {
-    "target_recall": precision_at_recall_loss,
-    "target_precision": recall_at_precision_loss,
-    "target_fpr": tpr_at_fpr_loss,
-    "target_tpr": fpr_at_tpr_loss,
+PROBLEMS: dict[str, Any] = {
+    "target_recall": precision_at_recall,
+    "target_precision": recall_at_precision,
+    "target_fpr": tpr_at_fpr,
+    "target_tpr": fpr_at_tpr,
 }
 RATE_FACTOR = 0.1  # of the earlier libraries
 
@@ -34,7 +34,7 @@ class _OneOfTwo(StatefulLoss):
             refuse(first, f"be given, or else `{other}`, and not both", targets)
         if "rule" not in options:
             options.setdefault("dual_rate_factor", RATE_FACTOR)
-        super().__init__(FUNCTIONS[next(iter(given))], num_labels, given, **options)
+        super().__init__(PROBLEMS[next(iter(given))], num_labels, given, **options)
 
 
 class PRLoss(_OneOfTwo):

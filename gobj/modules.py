@@ -18,6 +18,7 @@ from gobj._checks import (
     check_logits,
     check_number,
     refuse,
+    target_per_label,
 )
 from gobj.constrained import constrained_loss
 from gobj.duals.lagrangian import OptimizerAscent
@@ -84,9 +85,9 @@ class StatefulLoss(GobjModule):
         threshold: An example is called positive where its logit is above it; shape as before.
 
     Args:
-        function: A loss with a state, such as :func:`gobj.recall_at_precision_loss`.
+        builder: A function that builds the problem, such as :func:`gobj.recall_at_precision`.
         num_labels: Number of labels, each with its own multipliers and thresholds.
-        settings: Keyword arguments of the function, such as its target.
+        settings: Keyword arguments of that function, such as its target.
         anchors: Anchors of an area, as in :func:`gobj.init_state`.
         loss_type: ``"cross_entropy"`` or ``"hinge"``: short for ``surrogate``.
         surrogate: Upper bound of the indicator of an error, for a rule that has one; by default the
@@ -100,7 +101,7 @@ class StatefulLoss(GobjModule):
 
     Example:
         >>> import gobj, torch
-        >>> criterion = gobj.nn.StatefulLoss(gobj.tpr_at_fpr_loss, 3, {"target_fpr": 0.1})
+        >>> criterion = gobj.nn.StatefulLoss(gobj.tpr_at_fpr, 3, {"target_fpr": 0.1})
         >>> logits, labels = torch.randn(8, 3, 4, 4), torch.ones(8, 3, 4, 4)
         >>> criterion(logits, labels).shape, criterion.threshold.shape
         (torch.Size([]), torch.Size([3]))
@@ -111,7 +112,7 @@ class StatefulLoss(GobjModule):
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        builder: Callable[..., AnyProblem],
         num_labels: int = 1,
         settings: Mapping[str, Any] | None = None,
         *,
@@ -138,7 +139,7 @@ class StatefulLoss(GobjModule):
                 refuse("dual_rate_factor", "not stand beside `rule`", dual_rate_factor)
             rule = own
         self.rule = chosen_rule(rule, area=anchors is not None)
-        self.function, self.num_labels = function, num_labels
+        self.builder, self.num_labels = builder, num_labels
         self.options = {"surrogate": surrogate, "ignore_index": ignore_index}
         self.reduction = reduction
         self._anchors = anchors.detach().clone() if isinstance(anchors, Tensor) else anchors
@@ -237,8 +238,11 @@ class StatefulLoss(GobjModule):
 
     def _call(self, logits: Tensor, labels: Tensor, state: Any, **options: Any) -> Any:
         given = {name: self._setting(name) for name in self.settings}
-        given |= {**self.options, "rule": self.rule, "reduction": self.reduction, **options}
-        return self.function(logits, labels, state, **given)
+        for name, value in given.items():
+            if isinstance(value, Tensor):
+                given[name] = target_per_label(name, value, logits)
+        options = {**self.options, "rule": self.rule, "reduction": self.reduction, **options}
+        return constrained_loss(self.builder(**given), logits, labels, state, **options)
 
     def _snapshot(self) -> Any:
         """Return the state with clones of its buffers, which may then move before ``backward``."""
@@ -258,8 +262,9 @@ class StatefulLoss(GobjModule):
                     if not isinstance(kept, nn.Parameter):
                         kept.copy_(leaf)
         except RuntimeError:  # a transform does not let a module change its buffers
-            function = getattr(self.function, "__name__", "constrained_loss").removeprefix("_")
-            refuse("logits", f"be outside of torch.func, where gobj.{function} is called", logits)
+            function = getattr(self.builder, "__name__", "constrained").removeprefix("_")
+            called = f"be outside of torch.func, where gobj.{function}_loss is called"
+            refuse("logits", called, logits)
 
     def _rows(self, values: Tensor) -> Tensor:
         """Turn the shape of the logits into ``[examples, num_labels]``."""
@@ -372,9 +377,9 @@ class ConstrainedLoss(StatefulLoss):
         **options: Unpack[ModuleOptions],
     ) -> None:
         settings = {"problem": problem}
-        super().__init__(_constrained_loss, num_labels, settings, anchors=num_anchors, **options)
+        super().__init__(_constrained, num_labels, settings, anchors=num_anchors, **options)
 
 
-def _constrained_loss(logits: Tensor, labels: Tensor, state: Any, **options: Any) -> Any:
-    """Take the problem by name, as any other setting."""
-    return constrained_loss(options.pop("problem"), logits, labels, state, **options)
+def _constrained(problem: AnyProblem) -> AnyProblem:
+    """Return a problem that needs no building."""
+    return problem

@@ -139,4 +139,4 @@ class AveragePrecisionLoss(StatefulLoss):
         num_anchors: int | Tensor = 8,
         **options: Unpack[ModuleOptions],
     ) -> None:
-        super().__init__(average_precision_loss, num_labels, {}, anchors=num_anchors, **options)
+        super().__init__(average_precision, num_labels, {}, anchors=num_anchors, **options)

@@ -11,13 +11,13 @@ from gobj.problem import LinearForm, Problem
 from gobj.state import DualState
 
 
-def fpr_at_tpr(target: Number) -> Problem:
+def fpr_at_tpr(target_tpr: Number) -> Problem:
     r"""Build the problem: fewest false alarms at a true positive rate or better.
 
     .. math:: \min FP \quad\text{s.t.}\quad FN - (1 - t)\,P \le 0
 
     Args:
-        target: True positive rate :math:`t`, a number in (0, 1), or a tensor that broadcasts to
+        target_tpr: True positive rate :math:`t`, a number in (0, 1), or a tensor that broadcasts to
             ``[*labels]``, whose values are not checked.
 
     Returns:
@@ -41,8 +41,8 @@ def fpr_at_tpr(target: Number) -> Problem:
         Eban et al., `Scalable Learning of Non-Decomposable Objectives
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    check_target("target", target)
-    form = LinearForm(false_negative=1.0, positives=target - 1)
+    check_target("target_tpr", target_tpr)
+    form = LinearForm(false_negative=1.0, positives=target_tpr - 1)
     return Problem(LinearForm(false_positive=1.0), form, rises=False)
 
 
@@ -136,4 +136,4 @@ class FPRAtTPRLoss(StatefulLoss):
     def __init__(
         self, target_tpr: Number, num_labels: int = 1, **options: Unpack[ModuleOptions]
     ) -> None:
-        super().__init__(fpr_at_tpr_loss, num_labels, {"target_tpr": target_tpr}, **options)
+        super().__init__(fpr_at_tpr, num_labels, {"target_tpr": target_tpr}, **options)

@@ -11,14 +11,14 @@ from gobj.problem import LinearForm, Problem
 from gobj.state import DualState
 
 
-def precision_at_recall(target: Number) -> Problem:
+def precision_at_recall(target_recall: Number) -> Problem:
     r"""Build the problem: fewest false alarms while recall stays at or above a target.
 
     .. math:: \min FP \quad\text{s.t.}\quad FN - (1 - r)\,P \le 0
 
     Args:
-        target: Recall :math:`r`, a number in (0, 1), or a tensor that broadcasts to ``[*labels]``,
-            whose values are not checked.
+        target_recall: Recall :math:`r`, a number in (0, 1), or a tensor that broadcasts to
+            ``[*labels]``, whose values are not checked.
 
     Returns:
         The pair of linear forms, cost and constraint, over joint rates.
@@ -41,8 +41,8 @@ def precision_at_recall(target: Number) -> Problem:
         Eban et al., `Scalable Learning of Non-Decomposable Objectives
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    check_target("target", target)
-    form = LinearForm(false_negative=1.0, positives=target - 1)
+    check_target("target_recall", target_recall)
+    form = LinearForm(false_negative=1.0, positives=target_recall - 1)
     return Problem(LinearForm(false_positive=1.0), form, rises=False)
 
 
@@ -137,5 +137,5 @@ class PrecisionAtRecallLoss(StatefulLoss):
         self, target_recall: Number, num_labels: int = 1, **options: Unpack[ModuleOptions]
     ) -> None:
         super().__init__(
-            precision_at_recall_loss, num_labels, {"target_recall": target_recall}, **options
+            precision_at_recall, num_labels, {"target_recall": target_recall}, **options
         )

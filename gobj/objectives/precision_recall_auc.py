@@ -147,7 +147,7 @@ class PrecisionRecallAUCLoss(StatefulLoss):
     ) -> None:
         check_range("precision_range", precision_range)
         super().__init__(
-            precision_recall_auc_loss,
+            precision_recall_auc,
             num_labels,
             {"precision_range": precision_range},
             anchors=num_anchors,

@@ -11,7 +11,7 @@ from gobj.problem import LinearForm, Problem
 from gobj.state import DualState
 
 
-def recall_at_budget(target: Number) -> Problem:
+def recall_at_budget(budget: Number) -> Problem:
     r"""Build the problem: fewest missed positives while at most a share of all is called positive.
 
     .. math:: \min FN \quad\text{s.t.}\quad TP + FP - q\,(P + N) \le 0
@@ -21,7 +21,7 @@ def recall_at_budget(target: Number) -> Problem:
     bound of the constraint charges every example, positive or negative, for a call as positive.
 
     Args:
-        target: Largest share of examples to call positive, :math:`q`, a number in (0, 1), or a
+        budget: Largest share of examples to call positive, :math:`q`, a number in (0, 1), or a
             tensor that broadcasts to ``[*labels]``, whose values are not checked.
 
     Returns:
@@ -45,8 +45,8 @@ def recall_at_budget(target: Number) -> Problem:
         Eban et al., `Scalable Learning of Non-Decomposable Objectives
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    check_target("target", target)
-    form = LinearForm(true_positive=1.0, false_positive=1.0, positives=-target, negatives=-target)
+    check_target("budget", budget)
+    form = LinearForm(true_positive=1.0, false_positive=1.0, positives=-budget, negatives=-budget)
     return Problem(LinearForm(false_negative=1.0), form, rises=True)
 
 
@@ -140,4 +140,4 @@ class RecallAtBudgetLoss(StatefulLoss):
     def __init__(
         self, budget: Number, num_labels: int = 1, **options: Unpack[ModuleOptions]
     ) -> None:
-        super().__init__(recall_at_budget_loss, num_labels, {"budget": budget}, **options)
+        super().__init__(recall_at_budget, num_labels, {"budget": budget}, **options)

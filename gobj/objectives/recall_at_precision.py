@@ -11,13 +11,13 @@ from gobj.problem import LinearForm, Problem
 from gobj.state import DualState
 
 
-def recall_at_precision(target: Number) -> Problem:
+def recall_at_precision(target_precision: Number) -> Problem:
     r"""Build the problem: fewest missed positives while precision stays at or above a target.
 
     .. math:: \min FN \quad\text{s.t.}\quad a\,FP + (1 - a)(FN - P) \le 0
 
     Args:
-        target: Precision :math:`a`, a number in (0, 1), or a tensor that broadcasts to
+        target_precision: Precision :math:`a`, a number in (0, 1), or a tensor that broadcasts to
             ``[*labels]``, whose values are not checked.
 
     Returns:
@@ -41,8 +41,12 @@ def recall_at_precision(target: Number) -> Problem:
         Eban et al., `Scalable Learning of Non-Decomposable Objectives
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    check_target("target", target)
-    form = LinearForm(false_negative=1 - target, false_positive=target, positives=target - 1)
+    check_target("target_precision", target_precision)
+    form = LinearForm(
+        false_negative=1 - target_precision,
+        false_positive=target_precision,
+        positives=target_precision - 1,
+    )
     return Problem(LinearForm(false_negative=1.0), form, rises=True)
 
 
@@ -137,5 +141,5 @@ class RecallAtPrecisionLoss(StatefulLoss):
         self, target_precision: Number, num_labels: int = 1, **options: Unpack[ModuleOptions]
     ) -> None:
         super().__init__(
-            recall_at_precision_loss, num_labels, {"target_precision": target_precision}, **options
+            recall_at_precision, num_labels, {"target_precision": target_precision}, **options
         )

@@ -172,7 +172,7 @@ class ROCAUCLoss(StatefulLoss):
         check_range("fpr_range", fpr_range)
         check_range("tpr_range", tpr_range)
         super().__init__(
-            roc_auc_loss,
+            roc_auc,
             num_labels,
             {"fpr_range": fpr_range, "tpr_range": tpr_range},
             anchors=num_anchors,

@@ -11,14 +11,14 @@ from gobj.problem import LinearForm, Problem
 from gobj.state import DualState
 
 
-def specificity_at_npv(target: Number) -> Problem:
+def specificity_at_npv(target_npv: Number) -> Problem:
     r"""Build the problem: fewest false alarms at a negative predictive value or better.
 
     .. math:: \min FP \quad\text{s.t.}\quad v\,FN + (1 - v)(FP - N) \le 0
 
     Args:
-        target: Negative predictive value :math:`v`, a number in (0, 1), or a tensor that broadcasts
-            to ``[*labels]``, whose values are not checked.
+        target_npv: Negative predictive value :math:`v`, a number in (0, 1), or a tensor that
+            broadcasts to ``[*labels]``, whose values are not checked.
 
     Returns:
         The pair of linear forms, cost and constraint, over joint rates.
@@ -41,8 +41,10 @@ def specificity_at_npv(target: Number) -> Problem:
         Eban et al., `Scalable Learning of Non-Decomposable Objectives
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    check_target("target", target)
-    form = LinearForm(false_negative=target, false_positive=1 - target, negatives=target - 1)
+    check_target("target_npv", target_npv)
+    form = LinearForm(
+        false_negative=target_npv, false_positive=1 - target_npv, negatives=target_npv - 1
+    )
     return Problem(LinearForm(false_positive=1.0), form, rises=False)
 
 
@@ -136,4 +138,4 @@ class SpecificityAtNPVLoss(StatefulLoss):
     def __init__(
         self, target_npv: Number, num_labels: int = 1, **options: Unpack[ModuleOptions]
     ) -> None:
-        super().__init__(specificity_at_npv_loss, num_labels, {"target_npv": target_npv}, **options)
+        super().__init__(specificity_at_npv, num_labels, {"target_npv": target_npv}, **options)

@@ -11,14 +11,14 @@ from gobj.problem import LinearForm, Problem
 from gobj.state import DualState
 
 
-def tpr_at_fpr(target: Number) -> Problem:
+def tpr_at_fpr(target_fpr: Number) -> Problem:
     r"""Build the problem: fewest missed positives at a bounded false positive rate.
 
     .. math:: \min FN \quad\text{s.t.}\quad FP - f\,N \le 0
 
     Args:
-        target: False positive rate :math:`f`, a number in (0, 1), or a tensor that broadcasts to
-            ``[*labels]``, whose values are not checked.
+        target_fpr: False positive rate :math:`f`, a number in (0, 1), or a tensor that broadcasts
+            to ``[*labels]``, whose values are not checked.
 
     Returns:
         The pair of linear forms, cost and constraint, over joint rates.
@@ -41,8 +41,8 @@ def tpr_at_fpr(target: Number) -> Problem:
         Eban et al., `Scalable Learning of Non-Decomposable Objectives
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    check_target("target", target)
-    form = LinearForm(false_positive=1.0, negatives=-target)
+    check_target("target_fpr", target_fpr)
+    form = LinearForm(false_positive=1.0, negatives=-target_fpr)
     return Problem(LinearForm(false_negative=1.0), form, rises=True)
 
 
@@ -136,4 +136,4 @@ class TPRAtFPRLoss(StatefulLoss):
     def __init__(
         self, target_fpr: Number, num_labels: int = 1, **options: Unpack[ModuleOptions]
     ) -> None:
-        super().__init__(tpr_at_fpr_loss, num_labels, {"target_fpr": target_fpr}, **options)
+        super().__init__(tpr_at_fpr, num_labels, {"target_fpr": target_fpr}, **options)

@@ -354,7 +354,7 @@ def test_targets_outside_the_open_unit_interval_are_refused(case: Case, target: 
     with pytest.raises(ValueError, match=f"^{MESSAGE.format(case.name, name)}$"):
         case(LOGITS, LABELS, case.start((3,)), **{name: target})
     builder = case.builder.__name__
-    with pytest.raises(ValueError, match=f"^{MESSAGE.format(builder, 'target')}$"):
+    with pytest.raises(ValueError, match=f"^{MESSAGE.format(builder, name)}$"):
         case.builder(target)
 
 

@@ -38,7 +38,8 @@ class Batch(NamedTuple):
         labels: Share of a positive that each example is, shape of the scores.
         prior: Share of positives in the constant of a form: the labels, or what replaces them.
         weights: Broadcast against the scores; None is 1 each.
-        total: Sum of the weights, ``[*labels]``.
+        total: Sum of the weights, ``[*labels]``; of several ranks the share of each.
+        rows: Number of examples, each with one term in a sum of losses; of all ranks.
     """
 
     scores: Tensor
@@ -46,6 +47,7 @@ class Batch(NamedTuple):
     prior: Tensor
     weights: Tensor | None
     total: Tensor
+    rows: Number
 
     def blocks(self, points: int) -> "list[Batch]":
         """Cut the examples, so that a block times its points per label stays small."""
@@ -58,11 +60,11 @@ class Batch(NamedTuple):
         if self.weights is not None:
             weights = torch.split(self.weights.expand_as(self.scores), rows)
         parts = zip(scores, labels, prior, weights, strict=True)
-        return [Batch(*part, self.total) for part in parts]
+        return [Batch(*part, self.total, self.rows) for part in parts]
 
     def points(self, threshold: Tensor, *, several: bool) -> "Points":
         """Look at the examples from the thresholds, of which there are several with anchors."""
-        scores, labels, prior, weights = self[:-1]
+        scores, labels, prior, weights = self[:4]
         if several:
             own = prior is labels
             scores, labels = scores.unsqueeze(-1), labels.unsqueeze(-1)
@@ -93,6 +95,10 @@ class Batch(NamedTuple):
             refuse("total_weight", "be a number, or `weight` of the sums", weight)
         return self._replace(total=total.detach().expand_as(self.total))
 
+    def rows_as_tensor(self) -> Tensor:
+        """Return the number of examples as a tensor, to be added up."""
+        return self.total.new_zeros(1) + self.rows
+
     def reduce(self, losses: Tensor, reduction: Reduction) -> Tensor:
         """Reduce the losses of examples as torch does.
 
@@ -101,7 +107,8 @@ class Batch(NamedTuple):
         if reduction == "mean":
             averages = self.averages(losses)
             return averages.sum() / max(averages.numel(), 1) if averages.dim() else averages
-        relative = losses.shape[0] / torch.where(self.total == 0, 1, self.total)
+        rows = self.rows if reduction == "sum" else losses.shape[0]
+        relative = rows / torch.where(self.total == 0, 1, self.total)
         each = losses * (relative if self.weights is None else self.weights * relative)
         return each.sum() if reduction == "sum" else each
 
@@ -125,7 +132,7 @@ def make_batch(
         scores = scores.masked_fill(mass == 0, 0)
         total = mass.expand_as(scores).sum(0)
     prior = targets if label_priors is None else spread_priors(label_priors, scores)
-    return Batch(scores, targets, prior, mass, total)
+    return Batch(scores, targets, prior, mass, total, scores.shape[0])
 
 
 def spread_priors(label_priors: Number, scores: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gobj._batch import Batch, Points, Sums, join
+from gobj._checks import Number
+from gobj.distributed import Group, number_of_ranks, sum_over_ranks
 from gobj.duals.rule import DualRule
 from gobj.problem import AnyProblem, problem_at
 from gobj.state import AreaState, DualState, cast, leaves, unflatten
@@ -22,6 +24,7 @@ class Call(NamedTuple):
     surrogate: Surrogate | None
     state: Any
     problem: Any
+    group: Group
 
     def at(self, problem: AnyProblem, state: DualState | AreaState) -> "Call":
         """Return the same call at another state."""
@@ -32,6 +35,32 @@ class Call(NamedTuple):
         """Return the threshold from which the state was last updated, or is to be."""
         first = self.rule.order == "update_first"
         return self.state.previous_threshold if first else self.state.threshold
+
+    def joined(self, sums: Sums) -> tuple["Call", Sums]:
+        """Add up sums over the ranks, and return the call as a part of the joined batch."""
+        if number_of_ranks(self.group) == 1:
+            return self, sums
+        *tensors, rows = sum_over_ranks([*leaves(sums), self.batch.rows_as_tensor()], self.group)
+        # what is not finite on one rank makes the loss NaN on all
+        weight = tensors[0] + sum(0 * tensor for tensor in tensors)
+        return self._scaled(weight, rows), unflatten(sums, tensors)
+
+    def scaled(self, total_weight: Number | None = None) -> "Call":
+        """Return the call as a part of a batch with this weight, or of that of all ranks."""
+        rows: Number = self.batch.rows
+        if total_weight is None:
+            if number_of_ranks(self.group) == 1:
+                return self
+            own = [self.batch.total, self.batch.rows_as_tensor()]
+            total_weight, rows = sum_over_ranks(own, self.group)
+        return self._scaled(total_weight, rows)
+
+    def _scaled(self, weight: Number, rows: Number) -> "Call":
+        """Return the call with what its mean divides by: the share of a rank in the weight."""
+        several = isinstance(self.state, AreaState)
+        batch = self.batch.with_total(weight, several=several)
+        total = batch.total / number_of_ranks(self.group)
+        return self._replace(batch=batch._replace(total=total, rows=rows))
 
 
 class View:
@@ -66,7 +95,7 @@ class View:
 
     def sum(self) -> Sums:
         """Return the sums over all examples."""
-        batch, rule, _, state, problem = self.call
+        batch, rule, _, state, problem, _ = self.call
         total = batch.total.unsqueeze(-1) if self.several else batch.total
 
         def add_up(points: Points, measures: Any) -> Sums:
@@ -86,7 +115,7 @@ class View:
 
         def again(*inputs: Tensor) -> Tensor:
             scores, labels, prior, threshold, *tensors = inputs
-            block = Batch(scores, labels, prior, None, call.batch.total)
+            block = Batch(scores, labels, prior, None, *call.batch[4:])
             points = block.points(threshold, several=self.several)
             measures = rule.measure(points, call.surrogate)
             return rule.charge(points, measures, unflatten(prices, tensors))[0]

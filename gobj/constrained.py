@@ -8,6 +8,7 @@ from torch import Tensor
 from gobj._batch import Sums, make_batch
 from gobj._checks import REDUCTIONS, Number, Reduction, check_choice, refuse
 from gobj._view import Call, View
+from gobj.distributed import Group
 from gobj.duals.rule import DualRule
 from gobj.initial import rule_of
 from gobj.problem import AnyProblem, Problem, check_problem, problem_at
@@ -28,6 +29,7 @@ class Options(TypedDict, total=False):
     rule: DualRule | None
     label_priors: Number | None
     ignore_index: int | None
+    process_group: Group
 
 
 class LossOptions(Options, total=False):
@@ -70,6 +72,8 @@ def constrained_loss(
         label_priors: Share of positives in the constant term, in [0, 1], broadcasts to
             ``[*labels]``; by default the batch's own.
         ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         reduction: ``"mean"`` over labels of the weighted average over examples, ``"none"`` for a
             loss per example with that mean and the logits' shape, ``"sum"`` for the sum of those.
 
@@ -98,9 +102,11 @@ def constrained_loss(
     call = _make_call(problem, logits, labels, state, **options)
     check_choice("reduction", reduction, REDUCTIONS)
     if not call.rule.moves:
+        call = call.scaled()
         return call.batch.reduce(View(call, call.seen_from()).charge(call), reduction), state
     view = View(call, call.state.threshold)
-    after = _moved(call.problem, state, call.state, view.sum(), call.rule)
+    call, sums = call.joined(view.sum())
+    after = _moved(call.problem, state, call.state, sums, call.rule)
     if call.rule.order == "update_first":
         call = call.at(problem, after)
     return call.batch.reduce(view.charge(call), reduction), after
@@ -137,6 +143,8 @@ def weigh(
         rule: The rule that ``state`` was made for, or :class:`gobj.FrozenDual`.
         label_priors: Share of positives in the constant term; by default the batch's own.
         ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose batches are parts of one, by whose weight the mean divides; None
+            for this process alone.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, as for :func:`constrained_loss`.
         total_weight: The weight that the mean divides by: ``weight`` of the sums of several parts,
             or the number of their examples; by default that of the batch.
@@ -170,11 +178,9 @@ def weigh(
     """
     call = _make_call(problem, logits, labels, state, **options)
     check_choice("reduction", reduction, REDUCTIONS)
-    if total_weight is not None:
-        if reduction != "mean":
-            refuse("total_weight", "be None unless `reduction` is 'mean'", total_weight)
-        total = call.batch.with_total(total_weight, several=isinstance(state, AreaState))
-        call = call._replace(batch=total)
+    if total_weight is not None and reduction != "mean":
+        refuse("total_weight", "be None unless `reduction` is 'mean'", total_weight)
+    call = call.scaled(total_weight)
     return call.batch.reduce(View(call, call.seen_from()).charge(call), reduction)
 
 
@@ -202,6 +208,7 @@ def observe(
         rule: The rule that ``state`` was made for.
         label_priors: Share of positives in the constant term; by default the batch's own.
         ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose sums are added up; None for this process alone.
 
     Returns:
         The sums, each of the shape of the multiplier, detached.
@@ -221,7 +228,7 @@ def observe(
         See :func:`weigh`, whose example adds the sums of two parts.
     """
     call = _make_call(problem, logits, labels, state, **options)
-    return View(call, call.state.threshold).sum()
+    return call.joined(View(call, call.state.threshold).sum())[1]
 
 
 def update(
@@ -278,6 +285,7 @@ def _make_call(
     rule: DualRule | None = None,
     label_priors: Number | None = None,
     ignore_index: int | None = None,
+    process_group: Group = None,
 ) -> Call:
     """Check the arguments of a step and clean its batch."""
     label_priors = label_priors.detach() if isinstance(label_priors, Tensor) else label_priors
@@ -292,7 +300,7 @@ def _make_call(
         surrogate = rule.surrogate
     elif rule.surrogate is None or not isinstance(surrogate, Surrogate):
         refuse("surrogate", "be a gobj.Surrogate, and None for a rule without one", surrogate)
-    return Call(batch, rule, surrogate, state, problem).at(problem, state)
+    return Call(batch, rule, surrogate, state, problem, process_group).at(problem, state)
 
 
 def _moved(problem: Problem, state: Any, before: Any, sums: Sums, rule: DualRule) -> Any:

@@ -21,6 +21,7 @@ from gobj._checks import (
     target_per_label,
 )
 from gobj.constrained import constrained_loss
+from gobj.distributed import ModuleGroup, group_of_module
 from gobj.duals.lagrangian import OptimizerAscent
 from gobj.duals.rule import DualRule
 from gobj.initial import chosen_rule, init_state
@@ -41,6 +42,7 @@ class ModuleOptions(TypedDict, total=False):
     rule: DualRule | None
     dual_rate_factor: float | None
     ignore_index: int | None
+    process_group: ModuleGroup
     reduction: Reduction
 
 
@@ -97,6 +99,8 @@ class StatefulLoss(GobjModule):
         dual_rate_factor: Scale of the reversed gradient of the multipliers, at or above 0, for the
             classical mode, in which an optimiser moves them; see :class:`gobj.OptimizerAscent`.
         ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Example:
@@ -122,6 +126,7 @@ class StatefulLoss(GobjModule):
         rule: DualRule | None = None,
         dual_rate_factor: float | None = None,
         ignore_index: int | None = None,
+        process_group: ModuleGroup = "world",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
@@ -141,7 +146,7 @@ class StatefulLoss(GobjModule):
         self.rule = chosen_rule(rule, area=anchors is not None)
         self.builder, self.num_labels = builder, num_labels
         self.options = {"surrogate": surrogate, "ignore_index": ignore_index}
-        self.reduction = reduction
+        self.process_group, self.reduction = process_group, reduction
         self._anchors = anchors.detach().clone() if isinstance(anchors, Tensor) else anchors
         self._register(self._first_state())
         self._keep(settings or {}, self.multiplier.device, persistent=False)
@@ -213,8 +218,9 @@ class StatefulLoss(GobjModule):
         moving = self.training and torch.is_grad_enabled()
         batch = self._rows(logits), self._rows(labels)
         options: Any = {"weights": weights, "label_priors": label_priors}
-        rule = self.rule if moving else self._frozen_rule
-        loss, after = self._call(*batch, self._snapshot(), rule=rule, **options)
+        options["rule"] = self.rule if moving else self._frozen_rule
+        options["process_group"] = group_of_module(self.process_group, training=self.training)
+        loss, after = self._call(*batch, self._snapshot(), **options)
         if moving:
             self._move(after, logits)
         return self._restored(loss, logits) if self.reduction == "none" else loss
@@ -357,6 +363,8 @@ class ConstrainedLoss(StatefulLoss):
         dual_rate_factor: Scale of the reversed gradient of the multipliers, at or above 0, for the
             classical mode, in which an optimiser moves them; see :class:`gobj.OptimizerAscent`.
         ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Example:

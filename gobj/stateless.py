@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gobj._checks import Number, is_number
+from gobj.distributed import group_of_module
 from gobj.state import leaves, unflatten
 
 
@@ -95,6 +96,8 @@ class StatelessLoss(GobjModule):
     def forward(self, logits: Tensor, labels: Tensor, weights: Number | None = None) -> Tensor:
         """Return the loss of a batch."""
         settings = {name: self._setting(name) for name in self.settings}
+        group = settings.get("process_group", "world")
+        settings["process_group"] = group_of_module(group, training=self.training)
         return type(self).function(logits, labels, weights=weights, **settings)
 
     def extra_repr(self) -> str:

@@ -32,7 +32,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 # Each layer may use those above it, and its own modules where they do not use it back.
 LAYERS = [
     ["gobj._checks"],
-    ["gobj.surrogates", "gobj.problem", "gobj.state", "gobj.labels"],
+    ["gobj.surrogates", "gobj.problem", "gobj.state", "gobj.labels", "gobj.distributed"],
     ["gobj._batch"],
     ["gobj.lagrangian", "gobj.duals.rule"],
     ["gobj.duals.implicit", "gobj.duals.focus", "gobj.duals.lagrangian"],
@@ -171,7 +171,7 @@ def test_modules_stay_small(module: str) -> None:
 def test_the_package_stays_small() -> None:
     core = [name for name in TREES if not name.startswith("gobj.study")]
     assert sum(map(code_lines, core)) <= LARGEST_CORE
-    assert len(core) <= 50
+    assert len(core) <= 56
 
 
 @each_module
@@ -201,7 +201,8 @@ def test_losses_never_read_a_value_back(module: str) -> None:
     reading = {"item", "tolist", "numpy", "cpu", "nonzero", "unique", "masked_select", "argwhere"}
     used = {node.attr for node in ast.walk(TREES[module]) if isinstance(node, ast.Attribute)}
     # modules show and save their settings
-    assert not reading & used or module in ("gobj.modules", "gobj.stateless")
+    # and a gathering of rows needs their number on every rank
+    assert not reading & used or module in ("gobj.modules", "gobj.stateless", "gobj.distributed")
 
 
 @pytest.mark.parametrize("module", [name for name in TREES if not name.startswith(STUDY)])
@@ -211,10 +212,10 @@ def test_nothing_private_of_torch_is_used(module: str) -> None:
             assert not any(part.startswith("_") for part in ast.unparse(node).split("."))
 
 
-def test_the_core_has_one_function_of_autograd() -> None:
+def test_the_core_has_two_functions_of_autograd() -> None:
     classes = [n for tree in TREES.values() for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
     found = [c.name for c in classes for base in c.bases if "autograd" in ast.unparse(base)]
-    assert len(found) == 1
+    assert sorted(found) == ["_Charged", "_Sum"]
 
 
 @each_module

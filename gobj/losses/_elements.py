@@ -5,8 +5,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gobj._batch import clean_labels, widen
+from gobj._batch import as_tensor, clean_labels, widen
 from gobj._checks import REDUCTIONS, Number, Reduction, check_choice
+from gobj.distributed import Group, number_of_ranks, sum_over_ranks
 
 MeanOver = Literal["elements", "weights", "class_weights", "all_weights"]
 
@@ -62,6 +63,7 @@ def reduce_losses(
     mean_over: MeanOver = "all_weights",
     class_weights: Tensor | None = None,
     counted: Tensor | None = None,
+    group: Group = None,
 ) -> Tensor:
     """Weigh losses element by element and reduce them.
 
@@ -72,6 +74,7 @@ def reduce_losses(
         mean_over: Which weights of an element make up its part of the mean's denominator.
         class_weights: Class weight of each element, broadcasts to ``losses``; None is 1.
         counted: False where an element, of cost 0, is not there at all; None counts all.
+        group: Ranks whose elements are those of one batch.
 
     Returns:
         A scalar, or the shape of ``losses``. A mean over nothing is 0.
@@ -79,14 +82,19 @@ def reduce_losses(
     weighted = weigh(losses, weights)
     if reduction == "none":
         return weighted
+    cost = weighted.sum()
     if reduction == "sum":
-        return weighted.sum()
+        return sum_over_ranks([cost], group)[0]
     kept = zip((weights, class_weights), _FACTORS[mean_over], strict=True)
     factors = [factor for factor, keep in kept if keep and factor is not None]
     if counted is None and not factors:
-        return weighted.sum() / max(losses.numel(), 1)
-    mass = losses.new_ones(()) if counted is None else counted.to(losses.dtype)
-    for factor in factors:
-        mass = mass * factor
-    total = mass.expand_as(losses).sum()
-    return torch.where(total != 0, weighted.sum() / nonzero_or_one(total), 0)
+        if number_of_ranks(group) == 1:
+            return cost / max(losses.numel(), 1)
+        total = as_tensor(losses.numel(), cost)
+    else:
+        mass = losses.new_ones(()) if counted is None else counted.to(losses.dtype)
+        for factor in factors:
+            mass = mass * factor
+        total = mass.expand_as(losses).sum()
+    cost, total = sum_over_ranks([cost, total], group)
+    return torch.where(total != 0, cost / nonzero_or_one(total), 0)

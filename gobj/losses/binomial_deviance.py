@@ -5,6 +5,7 @@ from torch import Tensor
 
 from gobj._batch import is_known, keep_known, spread_weights, widen
 from gobj._checks import Number, Reduction, refuse
+from gobj.distributed import Group, rows_of_ranks
 from gobj.losses._elements import drop_weightless, nonzero_or_one
 from gobj.losses.pairs import binomial_deviance_of_pairs, pairs_from_labels
 from gobj.stateless import StatelessLoss
@@ -19,6 +20,7 @@ def binomial_deviance_loss(
     negative_cost: float = 1.0,
     weights: Number | None = None,
     ignore_index: int | None = None,
+    process_group: Group = None,
     reduction: Reduction = "sum",
 ) -> Tensor:
     r"""Pull embeddings of one class together and push those of different classes apart.
@@ -39,6 +41,8 @@ def binomial_deviance_loss(
         weights: At or above 0, scalar or ``[n]``; 1 by default. An example with weight 0 is in no
             pair, whatever its embedding.
         ignore_index: Class of examples that are in no pair; None for no such class.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         reduction: ``"sum"``, the loss above; ``"mean"``, the same divided by the sum of ``W``; or
             ``"none"`` for the terms of the sum, ``[n, n]``.
 
@@ -80,7 +84,11 @@ def binomial_deviance_loss(
     if ignore_index is not None:
         mass = keep_known(mass, is_known(labels, ignore_index), embeddings.dtype)
     if mass is not None:
+        mass = mass.expand_as(labels)
         embeddings = drop_weightless(embeddings, mass.unsqueeze(1))
+    parts = [embeddings, labels] if mass is None else [embeddings, labels, mass]
+    embeddings, labels, *weighed = rows_of_ranks(parts, process_group, reduction)
+    mass = weighed[0] if weighed else None
     pairs = pairs_from_labels(
         labels, negative_cost=negative_cost, weights=mass, dtype=embeddings.dtype
     )
@@ -117,6 +125,8 @@ class BinomialDevianceLoss(StatelessLoss):
         beta: Similarity at which a pair costs log 2, usually in (-1, 1).
         negative_cost: Steepness of the negative pairs relative to the positive ones, at or above 0.
         ignore_index: Class of examples that are in no pair; None for no such class.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         reduction: ``"sum"``, ``"mean"`` or ``"none"``.
 
     Example:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gobj._checks import Number, check_choice, check_number, refuse
+from gobj.distributed import Group
 from gobj.losses import confusion_metrics as metrics
 from gobj.losses.soft_confusion import SoftConfusion, soft_confusion
 from gobj.stateless import StatelessLoss
@@ -26,6 +27,7 @@ class Options(TypedDict, total=False):
     weights: Number | None
     class_dim: int | None
     ignore_index: int | None
+    process_group: Group
     probabilities: bool
     average: Average
     absent: Absent
@@ -61,6 +63,8 @@ def confusion_metric_loss(
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -162,6 +166,8 @@ def accuracy_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) ->
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -213,6 +219,8 @@ def precision_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) -
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -265,6 +273,8 @@ def recall_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) -> T
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -318,6 +328,8 @@ def f_beta_loss(
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -369,6 +381,8 @@ def balanced_accuracy_loss(logits: Tensor, labels: Tensor, **options: Unpack[Opt
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -420,6 +434,8 @@ def geometric_mean_loss(logits: Tensor, labels: Tensor, **options: Unpack[Option
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -471,6 +487,8 @@ def jaccard_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) -> 
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -521,6 +539,8 @@ def matthews_loss(logits: Tensor, labels: Tensor, **options: Unpack[Options]) ->
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -567,6 +587,8 @@ class ConfusionMetricLoss(StatelessLoss):
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -601,6 +623,8 @@ class AccuracyLoss(StatelessLoss):
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -636,6 +660,8 @@ class PrecisionLoss(StatelessLoss):
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -670,6 +696,8 @@ class RecallLoss(StatelessLoss):
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -705,6 +733,8 @@ class FBetaLoss(StatelessLoss):
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -739,6 +769,8 @@ class BalancedAccuracyLoss(StatelessLoss):
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -774,6 +806,8 @@ class GeometricMeanLoss(StatelessLoss):
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -809,6 +843,8 @@ class JaccardLoss(StatelessLoss):
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).
@@ -843,6 +879,8 @@ class MatthewsLoss(StatelessLoss):
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
         average: Mean over labels or classes of the metric of each (``"macro"``), metric of their
             summed counts (``"micro"``), or one loss for each (``"none"``).

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gobj._batch import MAX_SCORE, Batch, make_batch
 from gobj._checks import REDUCTIONS, Number, Range, Reduction, check_choice, check_range, refuse
+from gobj.distributed import Group, rows_of_ranks
 from gobj.losses._pair_sums import potentials
 from gobj.stateless import StatelessLoss
 from gobj.surrogates import (
@@ -25,6 +26,7 @@ def pairwise_roc_auc_loss(
     surrogate: Surrogate = cross_entropy,
     weights: Number | None = None,
     ignore_index: int | None = None,
+    process_group: Group = None,
     fpr_range: Range = (0.0, 1.0),
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -55,6 +57,8 @@ def pairwise_roc_auc_loss(
             pair has the product of its two. What has weight 0 is in no pair, whatever its score or
             label.
         ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         fpr_range: Part of the area, the false positive rates from the first number to the second,
             in [0, 1]: of the negatives, only those count that lie in this share of their weight,
             from the highest score down. Which ones is taken as given, not differentiated. Where a
@@ -91,10 +95,11 @@ def pairwise_roc_auc_loss(
     batch = make_batch(logits, labels, weights, None, ignore_index)
     flat = logits.shape[0], math.prod(logits.shape[1:])
     scores = batch.scores.reshape(flat).double()
+    parts = [scores, *_sides(batch, flat)]
+    scores, positive, negative = rows_of_ranks(parts, process_group, reduction)
     # a missing score, and what is no label or weight, makes its own label NaN
-    broken = 0 * (scores.detach().sum(0) + batch.total.reshape(-1))
+    broken = 0 * (scores.detach() + positive + negative).sum(0)
     scores = scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)
-    positive, negative = _sides(batch, flat)
     if fpr_range != (0.0, 1.0):
         negative = _from_the_top(scores.detach(), negative, *fpr_range)
     pairs = positive.sum(0) * negative.sum(0)
@@ -102,7 +107,7 @@ def pairwise_roc_auc_loss(
     each = positive * potentials(scores, negative, surrogate)
     if reduction != "none":
         totals = (each.sum(0) * scale + broken).sum() / max(flat[1], 1)
-        return (totals if reduction == "mean" else totals * logits.numel()).to(batch.scores)
+        return (totals if reduction == "mean" else totals * scores.numel()).to(batch.scores)
     each = each + negative * potentials(-scores, positive, surrogate)
     each = (each * (scale / 2) + broken) * logits.shape[0]
     return each.to(batch.scores).view(logits.shape)
@@ -136,6 +141,8 @@ class PairwiseROCAUCLoss(StatelessLoss):
     Args:
         surrogate: Bound of the indicator of a pair in the wrong order.
         ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         fpr_range: Part of the area, between two false positive rates in [0, 1].
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 

@@ -15,6 +15,7 @@ from gobj._batch import (
     widen,
 )
 from gobj._checks import Number, Reduction, check_choice, check_logits, check_number, refuse
+from gobj.distributed import Group
 from gobj.losses._elements import (
     MeanOver,
     bound,
@@ -36,6 +37,7 @@ def poly1_cross_entropy_loss(
     weight_form: WeightForm = "whole",
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
+    process_group: Group = None,
     weights: Number | None = None,
     reduction: Reduction = "mean",
     mean_over: MeanOver = "all_weights",
@@ -68,6 +70,8 @@ def poly1_cross_entropy_loss(
         label_smoothing: Share of the uniform distribution in the target, in [0, 1].
         ignore_index: Class index of elements that are not there: they cost nothing and no mean
             counts them. With probabilities, those whose row is filled with it.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         weights: At or above 0, scalar, ``[n]`` or up to ``[n, *rest]``; 1 by default. An element
             with weight 0 costs nothing, whatever its score or label.
         reduction: ``"mean"``, ``"sum"``, or ``"none"`` for one loss per element.
@@ -111,7 +115,14 @@ def poly1_cross_entropy_loss(
         present = counted if mass is None else counted & (mass != 0)
         losses = poly1.of_distribution(logits, labels.to(logits.dtype), present)
         mass = None if mass is None else mass.where(counted, 0)
-        return reduce_losses(losses, reduction, weights=mass, mean_over=mean_over, counted=counted)
+        return reduce_losses(
+            losses,
+            reduction,
+            weights=mass,
+            mean_over=mean_over,
+            counted=counted,
+            group=process_group,
+        )
     counted, named = is_known(labels, ignore_index), names_class(labels, logits.shape[axis])
     mass = None if mass is None else mass.where(counted, 0)
     present = counted if mass is None else counted & (mass != 0)
@@ -125,6 +136,7 @@ def poly1_cross_entropy_loss(
         class_weights=poly1.weights_of(known),
         # padding without weight is not there, even if what stands for its class is none
         counted=counted if mass is None else counted & ((mass != 0) | named),
+        group=process_group,
     )
 
 
@@ -215,6 +227,8 @@ class Poly1CrossEntropyLoss(StatelessLoss):
         weight_form: What the class weights multiply: ``"whole"``, ``"ce_only"``, ``"pt_scaled"``.
         label_smoothing: Share of the uniform distribution in the target, in [0, 1].
         ignore_index: Class index of elements that are not there.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         reduction: ``"mean"``, ``"sum"``, or ``"none"`` for one loss per element.
         mean_over: Denominator of the mean.
 

@@ -18,6 +18,7 @@ from gobj._checks import (
     check_number,
     refuse,
 )
+from gobj.distributed import Group
 from gobj.losses._elements import (
     MeanOver,
     bound,
@@ -41,6 +42,7 @@ def poly1_focal_loss(
     weight_form: Literal["whole", "ce_only"] = "whole",
     weights: Number | None = None,
     ignore_index: int | None = None,
+    process_group: Group = None,
     reduction: Reduction = "mean",
     mean_over: MeanOver = "all_weights",
 ) -> Tensor:
@@ -69,6 +71,8 @@ def poly1_focal_loss(
             element with weight 0 costs nothing, whatever its score or label.
         ignore_index: Label of elements that are not there: they cost nothing and no mean counts
             them. None for no such label.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         reduction: ``"mean"``, ``"sum"``, or ``"none"`` for the shape of the logits.
         mean_over: Denominator of the mean: the number of ``"elements"``, the sum of ``"weights"``,
             of ``"class_weights"`` or of their product, ``"all_weights"``.
@@ -128,6 +132,7 @@ def poly1_focal_loss(
         mean_over=mean_over,
         class_weights=factor,
         counted=counted,
+        group=process_group,
     )
 
 
@@ -157,6 +162,8 @@ class Poly1FocalLoss(StatelessLoss):
         class_weights: At or above 0, one per label, broadcasts to the logits as in torch.
         weight_form: What ``class_weights`` multiply: ``"whole"`` or ``"ce_only"``.
         ignore_index: Label of elements that are not there; None for no such label.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         reduction: ``"mean"``, ``"sum"``, or ``"none"`` for the shape of the logits.
         mean_over: Denominator of the mean.
 

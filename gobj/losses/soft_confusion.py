@@ -18,6 +18,7 @@ from gobj._batch import (
     widen,
 )
 from gobj._checks import Number, check_labels, check_logits, check_number, refuse
+from gobj.distributed import Group, sum_over_ranks
 from gobj.losses._elements import bound, drop_weightless
 
 
@@ -47,6 +48,7 @@ def soft_confusion(
     weights: Number | None = None,
     class_dim: int | None = None,
     ignore_index: int | None = None,
+    process_group: Group = None,
     probabilities: bool = False,
 ) -> SoftConfusion:
     r"""Count true and false positives and negatives, softly enough to differentiate.
@@ -86,6 +88,8 @@ def soft_confusion(
             by default every label stands for itself.
         ignore_index: Label or class index that is not counted; None is -100 for class indices, as
             in torch, and no such label else.
+        process_group: Ranks whose examples are counted together; the mean over the ranks of a
+            gradient is that of the joined batch. None for this process alone.
         probabilities: Whether ``logits`` holds probabilities, in [0, 1].
 
     Returns:
@@ -127,19 +131,19 @@ def soft_confusion(
         steps = (scores - as_tensor(threshold, scores).logit()) / temperature
     axes = tuple(dim for dim in range(scores.dim()) if dim != class_dim)
     dims = axes[:1] if class_dim is None else axes
-    return _count(steps, members, mass, dims)
+    return SoftConfusion(*sum_over_ranks(_count(steps, members, mass, dims), process_group))
 
 
 def _count(
     steps: Tensor, members: Tensor, mass: Tensor | None, dims: tuple[int, ...]
-) -> SoftConfusion:
+) -> list[Tensor]:
     """Sum over some dimensions how far each member, and each other, is called and passed over."""
     degrees = _sigmoid(torch.stack((steps, -steps)))
     sides = torch.stack((members, 1 - members))
     if mass is not None:
         sides = sides * mass
     cells = (degrees.unsqueeze(1) * sides).sum([dim + 2 for dim in dims]).flatten(0, 1)
-    return SoftConfusion(*cells.unbind(0))
+    return list(cells.unbind(0))
 
 
 def _sigmoid(x: Tensor) -> Tensor:

@@ -76,6 +76,8 @@ def tpr_at_fpr_loss(
         label_priors: Share of positives in the constant term, in [0, 1], broadcasts to
             ``[*labels]``; by default the batch's own.
         ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone.
         reduction: ``"mean"`` over labels of the weighted average over examples, ``"none"`` for a
             loss per example with that mean and the logits' shape, ``"sum"`` for the sum of those.
 
@@ -123,6 +125,8 @@ class TPRAtFPRLoss(StatefulLoss):
         dual_rate_factor: Scale of the reversed gradient of the multipliers, at or above 0, for the
             classical mode, in which an optimiser moves them; see :class:`gobj.OptimizerAscent`.
         ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose batches are parts of one while training: ``"world"`` for all
+            ranks where ``torch.distributed`` runs several, None for this process alone.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Example:

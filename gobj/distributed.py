@@ -1,0 +1,97 @@
+"""Batches of many ranks as one batch: what adds up over examples is added up over the ranks.
+
+Losses keep one promise: their mean over the ranks, and that of their gradients, are those of the
+joined batch. The mean is what ``DistributedDataParallel`` and FSDP take of gradients.
+"""
+
+from itertools import accumulate
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional
+
+from gobj._checks import Reduction, refuse
+
+Group = dist.ProcessGroup | None
+ModuleGroup = dist.ProcessGroup | Literal["world"] | None
+
+
+def group_of_module(group: ModuleGroup, *, training: bool) -> Group:
+    """Return the group of a module that trains; ``"world"`` is all ranks where there are several.
+
+    At rest a module needs no other rank: ranks may evaluate batches of different numbers.
+    """
+    if not (training and torch.is_grad_enabled()):
+        return None
+    if not isinstance(group, str):
+        return group
+    return dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
+
+
+def number_of_ranks(group: Group) -> int:
+    """Return how many ranks share a batch."""
+    return 1 if group is None else dist.get_world_size(group)
+
+
+def sum_over_ranks(tensors: list[Tensor], group: Group) -> list[Tensor]:
+    """Add up tensors of one dtype over the ranks, all of them in one call.
+
+    A gradient is multiplied by the number of ranks, so that its mean over them is that of the sum.
+    """
+    if number_of_ranks(group) == 1:
+        return tensors
+    apply: Any = _Sum.apply
+    joined = apply(torch.cat([tensor.flatten() for tensor in tensors]), group)
+    parts = joined.split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over the ranks, whose gradient is that of the own summand for each of them."""
+
+    @staticmethod
+    def forward(values: Tensor, group: dist.ProcessGroup) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.ranks = number_of_ranks(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return gradient * ctx.ranks, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Any:
+        return tangent * ctx.ranks
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, values: Tensor, group: dist.ProcessGroup) -> Any:
+        apply: Any = _Sum.apply
+        return apply(values, group), in_dims[0]
+
+
+def rows_of_ranks(tensors: list[Tensor], group: Group, reduction: Reduction) -> list[Tensor]:
+    """Gather rows of every rank, in the order of the ranks: a sum of rows that others leave empty.
+
+    The numbers of rows are read back, so that over several ranks no graph holds all of it. A loss
+    of each row would lack the gradient of what the row does to those of other ranks.
+    """
+    ranks = number_of_ranks(group)
+    if ranks == 1:
+        return tensors
+    if reduction == "none":
+        refuse("reduction", "be 'mean' or 'sum' over several ranks", reduction)
+    sizes = torch.zeros(ranks, dtype=torch.int64, device=tensors[0].device)
+    sizes[dist.get_rank(group)] = tensors[0].shape[0]
+    ends = list(accumulate(sum_over_ranks([sizes], group)[0].tolist()))
+    end = ends[dist.get_rank(group)]
+    around = end - tensors[0].shape[0], ends[-1] - end
+    padded = [functional.pad(x, (*(0,) * 2 * (x.dim() - 1), *around)) for x in tensors]
+    if len({x.dtype for x in padded}) == 1:
+        return sum_over_ranks(padded, group)
+    return [sum_over_ranks([x], group)[0] for x in padded]

@@ -1,0 +1,57 @@
+"""Run a function of a test on several processes that form a group, and return what each returns."""
+
+import datetime
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+TIMEOUT = 60  # seconds that a rank waits for another
+
+
+def on_ranks(ranks: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Call ``work(rank, ranks, *arguments)`` on each rank of a new group, over gloo."""
+    with tempfile.TemporaryDirectory() as folder:
+        context: Any = multiprocessing.get_context("spawn")
+        started = [
+            context.Process(target=_run, args=(rank, ranks, folder, work, arguments))
+            for rank in range(ranks)
+        ]
+        for process in started:
+            process.start()
+        try:
+            for process in started:
+                process.join()
+        finally:
+            for process in started:
+                process.kill()
+                process.join()
+        results = []
+        for rank, process in enumerate(started):
+            failure = Path(folder, f"{rank}.txt")
+            told = failure.read_text() if failure.exists() else f"exit code {process.exitcode}"
+            assert process.exitcode == 0, f"rank {rank} failed: {told}"
+            results.append(torch.load(Path(folder, f"{rank}.pt"), weights_only=False))
+        return results
+
+
+def _run(rank: int, ranks: int, folder: str, work: Callable[..., Any], arguments: Any) -> None:
+    torch.set_num_threads(1)
+    try:
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{folder}/store",
+            rank=rank,
+            world_size=ranks,
+            timeout=datetime.timedelta(seconds=TIMEOUT),
+        )
+        torch.save(work(rank, ranks, *arguments), Path(folder, f"{rank}.pt"))
+        dist.destroy_process_group()
+    except BaseException:
+        Path(folder, f"{rank}.txt").write_text(traceback.format_exc())
+        raise

@@ -1,13 +1,13 @@
 """The module of a loss with a state, and that of a problem of one's own."""
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Self, TypedDict, Unpack
+from contextlib import contextmanager
+from typing import Any, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from gobj._batch import spread_weights, widen
+from gobj._batch import Sums, spread_weights, widen
 from gobj._checks import (
     REDUCTIONS,
     Number,
@@ -20,17 +20,17 @@ from gobj._checks import (
     refuse,
     target_per_label,
 )
-from gobj.constrained import constrained_loss
+from gobj.accumulation import Accumulation
+from gobj.constrained import constrained_loss, observe, weigh
 from gobj.distributed import ModuleGroup, group_of_module
 from gobj.duals.lagrangian import OptimizerAscent
 from gobj.duals.rule import DualRule
-from gobj.initial import chosen_rule, init_state
+from gobj.initial import chosen_rule
 from gobj.problem import AnyProblem
 from gobj.state import state_dict, unflatten
-from gobj.stateless import GobjModule, written
+from gobj.state_module import StateModule
 from gobj.surrogates import Surrogate, cross_entropy, hinge
 
-ROUNDING = 4e-3  # of an anchor that was saved in half precision
 LOSS_TYPES = {"cross_entropy": cross_entropy, "hinge": hinge}
 
 
@@ -46,19 +46,7 @@ class ModuleOptions(TypedDict, total=False):
     reduction: Reduction
 
 
-class _Buffers(nn.Module):
-    """The tensors of a NamedTuple as buffers, so that ``state_dict`` names them by dots."""
-
-    def __init__(self, tensors: Any) -> None:
-        super().__init__()
-        for name, value in zip(tensors._fields, tensors, strict=True):
-            if isinstance(value, Tensor):
-                self.register_buffer(name, value)
-            else:
-                self.add_module(name, _Buffers(value))
-
-
-class StatefulLoss(GobjModule):
+class StatefulLoss(StateModule):
     """Hold the state of a loss in buffers.
 
     **Shapes.** Called as ``criterion(logits, labels)`` like ``torch.nn.BCEWithLogitsLoss``: ``[n]``
@@ -111,9 +99,6 @@ class StatefulLoss(GobjModule):
         (torch.Size([]), torch.Size([3]))
     """
 
-    multiplier: Tensor
-    threshold: Tensor
-
     def __init__(
         self,
         builder: Callable[..., AnyProblem],
@@ -145,48 +130,13 @@ class StatefulLoss(GobjModule):
             rule = own
         self.rule = chosen_rule(rule, area=anchors is not None)
         self.builder, self.num_labels = builder, num_labels
-        self.options = {"surrogate": surrogate, "ignore_index": ignore_index}
+        self.options: dict[str, Any] = {"surrogate": surrogate, "ignore_index": ignore_index}
         self.process_group, self.reduction = process_group, reduction
-        self._anchors = anchors.detach().clone() if isinstance(anchors, Tensor) else anchors
-        self._register(self._first_state())
-        self._keep(settings or {}, self.multiplier.device, persistent=False)
+        self._hold(settings or {}, anchors)
         self._frozen_rule = self.rule.frozen()
-        self.register_load_state_dict_pre_hook(_prepare_to_load)  # type: ignore[no-untyped-call]
-        no_examples = self.multiplier.new_zeros(0, num_labels)
-        self._call(no_examples, no_examples, self.state)  # checks the settings
-
-    def _first_state(self, **options: Any) -> Any:
-        labels = (self.num_labels,)
-        if self._anchors is None:
-            return init_state(labels, rule=self.rule, **options)
-        return init_state(labels, anchors=self._anchors, rule=self.rule, **options)
-
-    def _register(self, state: Any) -> None:
-        """Register the tensors of a state: buffers, and in the classical mode two parameters."""
-        self._template = state
-        for name, value in zip(state._fields, state, strict=True):
-            if not isinstance(value, Tensor):
-                self.add_module(name, _Buffers(value))
-            elif not self.rule.detached and name in ("multiplier", "threshold"):
-                self.register_parameter(name, nn.Parameter(value))
-            else:
-                self.register_buffer(name, value)
-
-    def _tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of the state by name."""
-        return {name: _get(self, name) for name in state_dict(self._template)}
-
-    @property
-    def state(self) -> Any:
-        """The state as the pure functions take it."""
-        return unflatten(self._template, self._tensors().values())
-
-    def reset_parameters(self) -> None:
-        """Write the first state and the settings into the tensors, such as after ``to_empty``."""
-        first = self._first_state(device=self.multiplier.device, dtype=self.multiplier.dtype)
-        with torch.no_grad():
-            for name, leaf in (*state_dict(first).items(), *self._tensors_of_settings()):
-                _get(self, name).copy_(leaf)
+        self._accumulation: Accumulation | None = None
+        none, own = self.multiplier.detach().new_zeros(0, num_labels), self.state
+        weigh(self._problem(none), none, none, own, rule=self.rule, **self.options)  # checks all
 
     def lambda_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the multipliers of the classical mode, for an optimiser of their own."""
@@ -211,19 +161,85 @@ class StatefulLoss(GobjModule):
         Returns:
             A scalar, or the logits' shape for ``reduction="none"``.
         """
-        check_logits(logits)
-        check_labels(logits, labels)
-        spread = spread_weights(weights, widen(logits))
-        weights = None if spread is None else self._rows(spread.expand_as(logits))
+        problem, batch, options = self._prepared(logits, labels, weights, label_priors)
         moving = self.training and torch.is_grad_enabled()
-        batch = self._rows(logits), self._rows(labels)
-        options: Any = {"weights": weights, "label_priors": label_priors}
+        if moving and self._accumulation is not None:
+            return self._accumulation.weigh(problem, *batch, **options)
         options["rule"] = self.rule if moving else self._frozen_rule
         options["process_group"] = group_of_module(self.process_group, training=self.training)
-        loss, after = self._call(*batch, self._snapshot(), **options)
+        options["reduction"] = self.reduction
+        loss, after = constrained_loss(problem, *batch, self._snapshot(), **options)
         if moving:
             self._move(after, logits)
         return self._restored(loss, logits) if self.reduction == "none" else loss
+
+    def observe(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weights: Number | None = None,
+        label_priors: Number | None = None,
+    ) -> None:
+        """Take a part of a batch into the sums of :meth:`accumulating`; arguments as for a call."""
+        if self._accumulation is None:
+            refuse("logits", "be observed within `accumulating()`", logits)
+        problem, batch, options = self._prepared(logits, labels, weights, label_priors)
+        self._accumulation.observe(problem, *batch, **options)
+
+    @contextmanager
+    def accumulating(
+        self, total_weight: Number | None = None, saved: Mapping[str, Tensor] | None = None
+    ) -> Iterator[None]:
+        """Take the calls within as parts of one batch, after which the state moves once.
+
+        The losses add up to that of the whole batch, and so do their gradients. A loss needs to
+        know the whole: either each part is shown to :meth:`observe` before the first loss, which
+        takes a second forward pass, or ``total_weight`` is given, and the rule weighs first, as
+        ``gobj.ImplicitMultiplier(order="weigh_first")`` does. An error within leaves the state as
+        it was. Over several ranks the sums are added up once.
+
+        Args:
+            total_weight: Weight of the whole, or the number of its examples, over all parts and
+                ranks; where an engine divides each loss by the number of parts, the weight of one
+                part on all ranks.
+            saved: What ``gobj.state_dict(criterion.sums)`` listed in the middle of a batch that is
+                now resumed.
+
+        Example:
+            >>> import gobj, torch
+            >>> criterion = gobj.nn.RecallAtPrecisionLoss(0.9)
+            >>> model = torch.nn.Linear(4, 1)
+            >>> inputs, labels = torch.randn(32, 4), torch.arange(32).view(32, 1) % 2
+            >>> parts = list(zip(inputs.split(8), labels.split(8)))
+            >>> with criterion.accumulating():
+            ...     for x, y in parts:
+            ...         criterion.observe(model(x).detach(), y)
+            ...     for x, y in parts:
+            ...         criterion(model(x), y).backward()
+        """
+        if self._accumulation is not None:
+            refuse("total_weight", "not be given within another `accumulating()`", total_weight)
+        if self.reduction != "mean":
+            refuse("reduction", "be 'mean' to accumulate", self.reduction)
+        none = self.multiplier.detach().new_zeros(0, self.num_labels)
+        problem, state = self._problem(none), self._snapshot()
+        sums = observe(problem, none, none, state, rule=self.rule)
+        if saved is not None:
+            sums = unflatten(sums, (saved[name].clone() for name in state_dict(sums)))
+        group = group_of_module(self.process_group, training=True)
+        accumulation = Accumulation(problem, state, sums, self.rule, group, total_weight)
+        accumulation.seen = saved is not None
+        self._accumulation = accumulation
+        try:
+            yield
+            self._move(accumulation.after()[0], none)
+        finally:
+            self._accumulation = None
+
+    @property
+    def sums(self) -> Sums | None:
+        """Sums over the parts of a batch so far, within :meth:`accumulating`."""
+        return None if self._accumulation is None else self._accumulation.sums
 
     def predict(self, logits: Tensor, anchor: int | None = None) -> Tensor:
         """Tell which scores are above the threshold of their label.
@@ -242,35 +258,25 @@ class StatefulLoss(GobjModule):
         threshold = self.threshold if anchor is None else self.threshold[:, anchor]
         return self._restored(self._rows(logits) > threshold, logits)
 
-    def _call(self, logits: Tensor, labels: Tensor, state: Any, **options: Any) -> Any:
-        given = {name: self._setting(name) for name in self.settings}
-        for name, value in given.items():
+    def _prepared(
+        self, logits: Tensor, labels: Tensor, weights: Number | None, label_priors: Number | None
+    ) -> tuple[AnyProblem, tuple[Tensor, Tensor], dict[str, Any]]:
+        """Return the problem, the rows of a batch, and the options that every step takes."""
+        check_logits(logits)
+        check_labels(logits, labels)
+        spread = spread_weights(weights, widen(logits))
+        rows = None if spread is None else self._rows(spread.expand_as(logits))
+        options = {**self.options, "weights": rows, "label_priors": label_priors}
+        return self._problem(logits), (self._rows(logits), self._rows(labels)), options
+
+    def _problem(self, logits: Tensor) -> AnyProblem:
+        """Build the problem in the precision of the logits."""
+        settings = {name: self._setting(name) for name in self.settings}
+        like = widen(logits).new_empty(0, self.num_labels)
+        for name, value in settings.items():
             if isinstance(value, Tensor):
-                given[name] = target_per_label(name, value, logits)
-        options = {**self.options, "rule": self.rule, "reduction": self.reduction, **options}
-        return constrained_loss(self.builder(**given), logits, labels, state, **options)
-
-    def _snapshot(self) -> Any:
-        """Return the state with clones of its buffers, which may then move before ``backward``."""
-        tensors = self._tensors().values()
-        return unflatten(
-            self._template, (x if isinstance(x, nn.Parameter) else x.clone() for x in tensors)
-        )
-
-    def _move(self, after: Any, logits: Tensor) -> None:
-        """Write the next state into the buffers; a multiplier below 0 becomes 0."""
-        try:
-            with torch.no_grad():
-                if isinstance(self.multiplier, nn.Parameter):
-                    self.multiplier.relu_()
-                for name, leaf in state_dict(after).items():
-                    kept = _get(self, name)
-                    if not isinstance(kept, nn.Parameter):
-                        kept.copy_(leaf)
-        except RuntimeError:  # a transform does not let a module change its buffers
-            function = getattr(self.builder, "__name__", "constrained").removeprefix("_")
-            called = f"be outside of torch.func, where gobj.{function}_loss is called"
-            refuse("logits", called, logits)
+                settings[name] = target_per_label(name, value, like)
+        return self.builder(**settings)
 
     def _rows(self, values: Tensor) -> Tensor:
         """Turn the shape of the logits into ``[examples, num_labels]``."""
@@ -285,64 +291,6 @@ class StatefulLoss(GobjModule):
         if logits.dim() == 1:
             return rows.squeeze(1)
         return rows.reshape(logits.movedim(1, -1).shape).movedim(-1, 1)
-
-    def get_extra_state(self) -> Tensor:
-        """Return the objective and its settings as bytes, for ``state_dict``."""
-        return torch.tensor(list(repr(self).encode()), dtype=torch.uint8)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Refuse the state of another objective, target or range."""
-        saved = bytes(state.tolist()).decode()
-        if saved != repr(self):
-            ours = f"be of {self!r}; to change that on purpose, delete its `_extra_state`"
-            refuse("state_dict", ours, saved)
-
-    def __repr__(self) -> str:
-        """Return one line: what the state is for."""
-        return f"{type(self).__name__}({self.extra_repr()})"
-
-    def extra_repr(self) -> str:
-        """Name the settings and the number of labels."""
-        shown = (f"{name}={written(value)}" for name, value in self.settings.items())
-        return ", ".join([*shown, f"num_labels={self.num_labels}"])
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the state with the module, but keep it in float32 or wider."""
-
-        def widened(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return tensor.to(moved.device) if _is_narrow(moved) else moved
-
-        moved: Self = super()._apply(widened, recurse)  # type: ignore[no-untyped-call]
-        return moved
-
-
-def _get(module: nn.Module, name: str) -> Any:
-    """Return an attribute by its dotted name."""
-    return functools.reduce(getattr, name.split("."), module)
-
-
-def _is_narrow(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.dtype.itemsize < torch.float32.itemsize
-
-
-def _prepare_to_load(module: Any, saved: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Let loaded tensors own their memory, in float32 or wider, even if they are assigned.
-
-    A dict of :func:`gobj.state_dict` has the same names, and no settings to compare.
-    """
-    settings = saved.setdefault(f"{prefix}_extra_state", module.get_extra_state())
-    module.set_extra_state(settings)  # before any tensor is copied
-    own, given = getattr(module._first_state(), "anchors", None), saved.get(f"{prefix}anchors")
-    if own is not None and given is not None:
-        near = own.shape == given.shape and torch.allclose(own, given.to(own), atol=ROUNDING)
-        if not near:
-            refuse("state_dict", f"have the anchors {own.tolist()}", given, type(module).__name__)
-    for name in module._tensors():
-        tensor = saved.get(prefix + name)
-        if isinstance(tensor, Tensor):
-            wide = tensor.float() if _is_narrow(tensor) else tensor
-            saved[prefix + name] = wide.detach().clone()
 
 
 class ConstrainedLoss(StatefulLoss):

@@ -15,7 +15,10 @@ TIMEOUT = 60  # seconds that a rank waits for another
 
 
 def on_ranks(ranks: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Call ``work(rank, ranks, *arguments)`` on each rank of a new group, over gloo."""
+    """Call ``work(rank, ranks, *arguments)`` on each rank of a new group, over gloo.
+
+    A rank that ends its process itself returns None.
+    """
     with tempfile.TemporaryDirectory() as folder:
         context: Any = multiprocessing.get_context("spawn")
         started = [
@@ -36,7 +39,9 @@ def on_ranks(ranks: int, work: Callable[..., Any], *arguments: Any) -> list[Any]
             failure = Path(folder, f"{rank}.txt")
             told = failure.read_text() if failure.exists() else f"exit code {process.exitcode}"
             assert process.exitcode == 0, f"rank {rank} failed: {told}"
-            results.append(torch.load(Path(folder, f"{rank}.pt"), weights_only=False))
+            returned = Path(folder, f"{rank}.pt")
+            known = returned.exists()
+            results.append(torch.load(returned, weights_only=False) if known else None)
         return results
 
 

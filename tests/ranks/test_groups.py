@@ -1,0 +1,271 @@
+"""What a process group must do beside adding up: each check runs on two ranks."""
+
+import contextlib
+import functools
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+import gobj
+from tests.cases import CASES, STATEFUL, Case, assert_same_state, leaves, sample, warmed
+from tests.ranks.launch import TIMEOUT, on_ranks
+
+Check = Callable[[int], None]
+RANKS = 2
+CHECKS: dict[str, Check] = {}
+
+
+def check(function: Check) -> Check:
+    """List a function that every rank calls."""
+    CHECKS[function.__name__] = function
+    return function
+
+
+def run_checks(rank: int, _: int) -> dict[str, str]:
+    """Run every check; return what failed."""
+    failures = {}
+    for name, function in CHECKS.items():
+        try:
+            function(rank)
+        except Exception:
+            failures[name] = traceback.format_exc()
+    return failures
+
+
+@functools.cache
+def results() -> list[dict[str, str]]:
+    """Run all checks once."""
+    return on_ranks(RANKS, run_checks)
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[list[int]]:
+    """Count the bytes of each collective; no other kind may be called."""
+    sizes: list[int] = []
+    reduce = dist.all_reduce
+
+    def counting(tensor: Tensor, *arguments: Any, **options: Any) -> Any:
+        sizes.append(tensor.numel() * tensor.element_size())
+        return reduce(tensor, *arguments, **options)
+
+    others = ("all_gather", "all_gather_into_tensor", "broadcast", "reduce_scatter_tensor")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(dist, "all_reduce", counting))
+        for name in others:
+            stack.enter_context(mock.patch.object(dist, name, side_effect=AssertionError(name)))
+        yield sizes
+
+
+def whole_and_part(case: Case, rank: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Return a batch, and the uneven part of a rank."""
+    batch = list(sample(case, 20)[:2])
+    rows = slice(0, 7) if rank == 0 else slice(7, None)
+    return batch, [x[rows] for x in batch]
+
+
+@check
+def points_and_areas_talk_once_a_step(rank: int) -> None:
+    for case in STATEFUL:
+        _, part = whole_and_part(case, rank)
+        state = warmed(case, (3,))
+        with counted() as sizes:
+            leaf = part[0].clone().requires_grad_()
+            loss, _ = case(leaf, part[1], state, process_group=dist.group.WORLD)
+            loss.backward()
+        assert len(sizes) == 1, f"{case}: {sizes}"
+        numbers = 12 * state.threshold.numel() + 1
+        assert sizes[0] <= 8 * numbers, f"{case}: {sizes[0] / 8} numbers"
+
+
+@check
+def a_group_of_one_rank_costs_nothing(rank: int) -> None:
+    alone = [dist.new_group([other]) for other in range(RANKS)][rank]
+    for case in CASES:
+        _, part = whole_and_part(case, rank)
+        state = warmed(case, (3,)) if case.takes("state") else ()
+        with counted() as sizes:
+            got, after = case(*part, state, process_group=alone)
+        assert sizes == []
+        want, same = case(*part, state)
+        torch.testing.assert_close(got, want, rtol=0, atol=0)
+        assert_same_state(after, same)
+
+
+@check
+def a_batch_that_is_not_finite_is_skipped_on_all_ranks(rank: int) -> None:
+    for case in STATEFUL:
+        _, part = whole_and_part(case, rank)
+        if rank == 1:
+            part[0][3, 1] = torch.nan
+        state = warmed(case, (3,))
+        options: dict[str, Any] = {"process_group": dist.group.WORLD}
+        loss, after = case(*part, state, **options)
+        assert loss.isnan(), case
+        each, _ = case(*part, state, reduction="none", **options)
+        assert each[:, 1].isnan().all(), case
+        assert each[:, [0, 2]].isfinite().all(), case
+        for new, old in zip(leaves(after), leaves(state), strict=True):
+            torch.testing.assert_close(new[1], old[1], rtol=0, atol=0)
+        pairs = zip(leaves(after), leaves(state), strict=True)
+        assert not all(torch.equal(new[0], old[0]) for new, old in pairs), case
+
+
+@check
+def sums_and_single_losses_keep_their_meaning(rank: int) -> None:
+    for case in STATEFUL:
+        whole, part = whole_and_part(case, rank)
+        state, options = warmed(case, (3,)), {"process_group": dist.group.WORLD}
+        mean, _ = case(*part, state, **options)
+        each, _ = case(*part, state, reduction="none", **options)
+        torch.testing.assert_close(each.mean(), mean)
+        total, _ = case(*part, state, reduction="sum", **options)
+        dist.all_reduce(total)
+        want, _ = case(*whole, state, reduction="sum")
+        torch.testing.assert_close(total / RANKS, want)
+
+
+@check
+def the_three_steps_take_a_group(rank: int) -> None:
+    for case in STATEFUL:
+        whole, part = whole_and_part(case, rank)
+        state, problem = warmed(case, (3,)), case.any_problem
+        options: Any = {"rule": case.rule, "process_group": dist.group.WORLD}
+        sums = gobj.observe(problem, *part, state, **options)
+        want = gobj.observe(problem, *whole, state, rule=case.rule)
+        torch.testing.assert_close(leaves(sums), leaves(want))
+        for total in (None, sums.weight, 20):
+            loss = gobj.weigh(problem, *part, state, total_weight=total, **options)
+            dist.all_reduce(loss)
+            want_loss = gobj.weigh(problem, *whole, state, rule=case.rule)
+            torch.testing.assert_close(loss / RANKS, want_loss)
+
+
+@check
+def transforms_and_the_compiler_keep_the_group(rank: int) -> None:
+    for case in (Case("recall_at_precision_loss", "implicit"), Case("roc_auc_loss", "focus")):
+        _, (logits, labels) = whole_and_part(case, rank)
+        state = warmed(case, (3,))
+
+        def step(x: Tensor, y: Tensor, at: Any, case: Case = case) -> Any:
+            return case(x, y, at, process_group=dist.group.WORLD)
+
+        want, after = step(logits, labels, state)
+        by_label, states = torch.func.vmap(step, in_dims=(1, 1, 0))(logits, labels, state)
+        torch.testing.assert_close(by_label.mean(), want)
+        torch.testing.assert_close(leaves(states), leaves(after))
+        slope = torch.func.grad(lambda x, s=step, y=labels, at=state: s(x, y, at)[0])(logits)
+        leaf = logits.clone().requires_grad_()
+        (same,) = torch.autograd.grad(step(leaf, labels, state)[0], leaf)
+        torch.testing.assert_close(slope, same)
+        compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=True)
+        for rows in (slice(None), slice(0, 5)):
+            leaf = logits[rows].clone().requires_grad_()
+            loss, moved = compiled(leaf, labels[rows], state)
+            other = logits[rows].clone().requires_grad_()
+            eager, expected = step(other, labels[rows], state)
+            torch.testing.assert_close(loss, eager)
+            torch.testing.assert_close(leaves(moved), leaves(expected))
+            loss.backward()
+            eager.backward()
+            torch.testing.assert_close(leaf.grad, other.grad)
+
+
+@check
+def counts_compile_and_pairs_say_what_they_cannot(rank: int) -> None:
+    case = Case("f_beta_loss")
+    _, part = whole_and_part(case, rank)
+    options: dict[str, Any] = {"process_group": dist.group.WORLD}
+    compiled = torch.compile(gobj.f_beta_loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*part, **options), gobj.f_beta_loss(*part, **options))
+    for function in (gobj.pairwise_roc_auc_loss, gobj.binomial_deviance_loss):
+        labels = part[1][:, 0] if function is gobj.binomial_deviance_loss else part[1]
+        message = rf"^{function.__name__}: `reduction` must be 'mean' or 'sum' over several ranks"
+        with pytest.raises(ValueError, match=message):
+            function(part[0], labels, reduction="none", **options)
+
+
+@check
+def modules_join_the_world_while_they_train(rank: int) -> None:
+    case = Case("recall_at_precision_loss", "implicit")
+    whole, part = whole_and_part(case, rank)
+    made = functools.partial(gobj.nn.RecallAtPrecisionLoss, 0.7, 3)
+    joined, alone, reference = made().double(), made(process_group=None).double(), made().double()
+    reference.process_group = None
+    reference(*whole)
+    for criterion, want in ((joined, reference.state), (alone, None)):
+        loss = criterion(*part)
+        if want is not None:
+            torch.testing.assert_close(leaves(criterion.state), leaves(want))
+        criterion.eval()
+        with counted() as sizes:
+            criterion(*part)
+            with torch.no_grad():
+                criterion.train()(*part)
+        assert sizes == []
+        assert loss.isfinite()
+    gathered = [torch.zeros_like(alone.threshold) for _ in range(RANKS)]
+    dist.all_gather(gathered, alone.threshold)
+    assert not torch.equal(*gathered)
+    with counted() as sizes:
+        gobj.nn.FBetaLoss()(*part)
+        gobj.nn.FBetaLoss(process_group=None)(*part)
+        gobj.nn.FBetaLoss().eval()(*part)
+    assert len(sizes) == 1
+
+
+@check
+def parts_and_ranks_add_up_together(rank: int) -> None:
+    for case in STATEFUL:
+        whole, part = whole_and_part(case, rank)
+        options = {**case.spec.arguments, "num_labels": 3, "rule": case.rule}
+        criterion: Any = case.module(**options).double()
+        reference: Any = case.module(**options, process_group=None).double()
+        want = reference(*whole)
+        one_pass = case.rule.order == "weigh_first"
+        parts = list(zip(*(x.split(3 if rank else 7) for x in part), strict=True))
+        with counted() as sizes, criterion.accumulating(20 if one_pass else None):
+            for batch in () if one_pass else parts:
+                criterion.observe(*batch)
+            loss = torch.stack([criterion(*batch) for batch in parts]).sum()
+        assert len(sizes) == 1
+        dist.all_reduce(loss)
+        torch.testing.assert_close(loss / RANKS, want)
+        torch.testing.assert_close(leaves(criterion.state), leaves(reference.state))
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_ranks(name: str) -> None:
+    failures = [failed[name] for failed in results() if name in failed]
+    assert not failures, failures[0]
+
+
+def outlive(rank: int, _: int) -> tuple[float, bool]:
+    """Lose the other rank between two steps; return the seconds to an error, and what it left."""
+    criterion = gobj.nn.RecallAtPrecisionLoss(0.7, 3)
+    batch = sample(Case("recall_at_precision_loss", "implicit"))[:2]
+    criterion(*batch)
+    if rank == 1:
+        os._exit(0)
+    before = [leaf.clone() for leaf in leaves(criterion.state)]
+    start = time.monotonic()
+    with pytest.raises(RuntimeError):
+        criterion(*batch)
+    with pytest.raises(RuntimeError), criterion.accumulating():
+        criterion.observe(*batch)
+    pairs = zip(leaves(criterion.state), before, strict=True)
+    return time.monotonic() - start, all(torch.equal(new, old) for new, old in pairs)
+
+
+def test_a_rank_that_dies_is_an_error_on_the_others_and_nothing_is_half_updated() -> None:
+    (seconds, kept), gone = on_ranks(2, outlive)
+    assert gone is None
+    assert seconds < TIMEOUT + 10
+    assert kept

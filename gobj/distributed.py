@@ -4,6 +4,7 @@ Losses keep one promise: their mean over the ranks, and that of their gradients,
 joined batch. The mean is what ``DistributedDataParallel`` and FSDP take of gradients.
 """
 
+import math
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -75,17 +76,29 @@ class _Sum(torch.autograd.Function):
         return apply(values, group), in_dims[0]
 
 
-def rows_of_ranks(tensors: list[Tensor], group: Group, reduction: Reduction) -> list[Tensor]:
+def check_reduction_of_pairs(reduction: Reduction, group: Group) -> None:
+    """Refuse single losses of pairs with rows of other ranks, whose gradients would lack a part."""
+    if reduction == "none" and number_of_ranks(group) > 1:
+        refuse("reduction", "be 'mean' or 'sum' over several ranks", reduction)
+
+
+def range_over_ranks(low: Tensor, high: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+    """Return the least and the greatest of all ranks, in one call; without a NaN."""
+    if number_of_ranks(group) == 1:
+        return low, high
+    ends = torch.stack((-low, high)).nan_to_num(-math.inf, math.inf, -math.inf)
+    dist.all_reduce(ends, dist.ReduceOp.MAX, group=group)
+    return -ends[0], ends[1]
+
+
+def rows_of_ranks(tensors: list[Tensor], group: Group) -> list[Tensor]:
     """Gather rows of every rank, in the order of the ranks: a sum of rows that others leave empty.
 
-    The numbers of rows are read back, so that over several ranks no graph holds all of it. A loss
-    of each row would lack the gradient of what the row does to those of other ranks.
+    The numbers of rows are read back, so that over several ranks no graph holds all of it.
     """
     ranks = number_of_ranks(group)
     if ranks == 1:
         return tensors
-    if reduction == "none":
-        refuse("reduction", "be 'mean' or 'sum' over several ranks", reduction)
     sizes = torch.zeros(ranks, dtype=torch.int64, device=tensors[0].device)
     sizes[dist.get_rank(group)] = tensors[0].shape[0]
     ends = list(accumulate(sum_over_ranks([sizes], group)[0].tolist()))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gobj._batch import is_known, keep_known, spread_weights, widen
 from gobj._checks import Number, Reduction, refuse
-from gobj.distributed import Group, rows_of_ranks
+from gobj.distributed import Group, check_reduction_of_pairs, rows_of_ranks
 from gobj.losses._elements import drop_weightless, nonzero_or_one
 from gobj.losses.pairs import binomial_deviance_of_pairs, pairs_from_labels
 from gobj.stateless import StatelessLoss
@@ -79,6 +79,7 @@ def binomial_deviance_loss(
         refuse("embeddings", "be a floating-point tensor of shape [n, d]", embeddings)
     if not (isinstance(labels, Tensor) and labels.shape == embeddings.shape[:1]):
         refuse("labels", f"have shape {list(embeddings.shape[:1])}", labels)
+    check_reduction_of_pairs(reduction, process_group)
     embeddings = widen(embeddings)
     mass = spread_weights(weights, embeddings.new_ones(labels.shape))
     if ignore_index is not None:
@@ -87,7 +88,7 @@ def binomial_deviance_loss(
         mass = mass.expand_as(labels)
         embeddings = drop_weightless(embeddings, mass.unsqueeze(1))
     parts = [embeddings, labels] if mass is None else [embeddings, labels, mass]
-    embeddings, labels, *weighed = rows_of_ranks(parts, process_group, reduction)
+    embeddings, labels, *weighed = rows_of_ranks(parts, process_group)
     mass = weighed[0] if weighed else None
     pairs = pairs_from_labels(
         labels, negative_cost=negative_cost, weights=mass, dtype=embeddings.dtype

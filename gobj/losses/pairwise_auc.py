@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gobj._batch import MAX_SCORE, Batch, make_batch
 from gobj._checks import REDUCTIONS, Number, Range, Reduction, check_choice, check_range, refuse
-from gobj.distributed import Group, rows_of_ranks
+from gobj.distributed import Group, check_reduction_of_pairs, rows_of_ranks
 from gobj.losses._pair_sums import potentials
 from gobj.stateless import StatelessLoss
 from gobj.surrogates import (
@@ -88,6 +88,7 @@ def pairwise_roc_auc_loss(
         2003; the scaling by the number of pairs is that of the statistic.
     """
     check_choice("reduction", reduction, REDUCTIONS)
+    check_reduction_of_pairs(reduction, process_group)
     check_range("fpr_range", fpr_range)
     if not isinstance(surrogate, Hinge | CrossEntropy | GeneralizedCrossEntropy):
         known = "be cross_entropy, hinge, squared_hinge, or one of the bounded surrogates"
@@ -96,7 +97,7 @@ def pairwise_roc_auc_loss(
     flat = logits.shape[0], math.prod(logits.shape[1:])
     scores = batch.scores.reshape(flat).double()
     parts = [scores, *_sides(batch, flat)]
-    scores, positive, negative = rows_of_ranks(parts, process_group, reduction)
+    scores, positive, negative = rows_of_ranks(parts, process_group)
     # a missing score, and what is no label or weight, makes its own label NaN
     broken = 0 * (scores.detach() + positive + negative).sum(0)
     scores = scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gobj.distributed import Group, rows_of_ranks
 from gobj.metrics._curve import Curve, draw, stepped_precision
 from gobj.metrics._examples import Examples
 
@@ -35,6 +36,11 @@ class ScoreBuffer(NamedTuple):
         """Concatenate another buffer, in the dtype of this one."""
         pairs = zip(self, other, strict=True)
         return ScoreBuffer(*(torch.cat([mine, its.to(mine.dtype)], -1) for mine, its in pairs))
+
+    def over_ranks(self, group: Group) -> "ScoreBuffer":
+        """Concatenate the buffers of all ranks."""
+        rows = rows_of_ranks([self.scores.movedim(-1, 0), self.weights.movedim(-1, 0)], group)
+        return ScoreBuffer(*(x.movedim(0, -1) for x in rows))
 
     def points(self) -> Curve:
         """Sort and count; a threshold is the highest score that it leaves negative.

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gobj._batch import rows_per_block
+from gobj.distributed import Group, range_over_ranks, sum_over_ranks
 from gobj.metrics._curve import Curve, draw, ratio
 from gobj.metrics._examples import Examples
 
@@ -76,6 +77,13 @@ class ScoreGrid(NamedTuple):
         """Bring two grids to their common range and add them."""
         mine, its = self._widen(other.low, other.high), other._widen(self.low, self.high)
         return mine._replace(weights=mine.weights + its.weights, squares=mine.squares + its.squares)
+
+    def over_ranks(self, group: Group) -> "ScoreGrid":
+        """Bring the grids of all ranks to their common range and add them."""
+        wide = self._widen(*range_over_ranks(self.low, self.high, group))
+        broken = torch.where(self.low.isnan() | self.high.isnan(), math.nan, 0 * self.squares)
+        weights, squares, broken = sum_over_ranks([wide.weights, wide.squares, broken], group)
+        return wide._replace(low=wide.low + broken, weights=weights, squares=squares)
 
     def points(self) -> Curve:
         """Count at the cells' edges, of which a run of empty cells keeps the lowest."""

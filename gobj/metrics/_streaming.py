@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gobj._checks import Number, is_number, refuse
+from gobj.distributed import Group, number_of_ranks
 from gobj.metrics._buffer import ScoreBuffer
 from gobj.metrics._examples import make_examples
 from gobj.metrics._grid import ScoreGrid, empty_grid
@@ -115,11 +116,13 @@ a tensor of torch.float32 and shape [4, 2].
     return state.add(examples)
 
 
-def curve_merge(*states: CurveState) -> CurveState:
+def curve_merge(*states: CurveState, process_group: Group = None) -> CurveState:
     """Combine the curves of shards, ranks or micro-batches into the curve of all their examples.
 
     Args:
         states: At least one, all of one kind, label shape and number of cells.
+        process_group: Ranks whose curves are combined as well, each of which gets the result; None
+            for this process alone. A grid sends its cells, a buffer every score.
 
     Returns:
         The state that one curve fed with every batch would have, up to the order of a buffer and
@@ -144,6 +147,8 @@ def curve_merge(*states: CurveState) -> CurveState:
     merged: Any = states[0]
     for state in states[1:]:
         merged = merged.merge(state)
+    if number_of_ranks(process_group) > 1:
+        merged = merged.over_ranks(process_group)
     result: CurveState = merged
     return result
 

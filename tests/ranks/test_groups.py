@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 import gobj
+from gobj.metrics import curve_compute, curve_init, curve_merge, curve_update
 from tests.cases import CASES, STATEFUL, Case, assert_same_state, leaves, sample, warmed
 from tests.ranks.launch import TIMEOUT, on_ranks
 
@@ -239,6 +240,29 @@ def parts_and_ranks_add_up_together(rank: int) -> None:
         dist.all_reduce(loss)
         torch.testing.assert_close(loss / RANKS, want)
         torch.testing.assert_close(leaves(criterion.state), leaves(reference.state))
+
+
+@check
+def curves_of_ranks_are_that_of_all_examples(rank: int) -> None:
+    whole, part = whole_and_part(Case("roc_auc_loss", "focus"), rank)
+    for cells in (None, 64):
+        for broken in (False, True):
+            if broken and rank == 1:
+                part[0][2, 1] = whole[0][9, 1] = torch.nan
+            elif broken:
+                whole[0][9, 1] = torch.nan
+            empty = curve_init((3,), cells=cells)
+            state = curve_merge(curve_update(empty, *part), process_group=dist.group.WORLD)
+            got = curve_compute(state, target_precision=0.6)
+            want = curve_compute(curve_update(empty, *whole), target_precision=0.6)
+            torch.testing.assert_close(got, want, equal_nan=True)
+            assert got["roc_auc"].isnan().sum() == broken
+        whole, part = whole_and_part(Case("roc_auc_loss", "focus"), rank)
+        nobody = part if rank else [x[:0] for x in part]
+        state = curve_merge(curve_update(empty, *nobody), process_group=dist.group.WORLD)
+        rows = [x[7:] for x in whole]
+        want = curve_compute(curve_update(empty, *rows))
+        torch.testing.assert_close(curve_compute(state), want)
 
 
 @pytest.mark.parametrize("name", CHECKS)

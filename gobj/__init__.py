@@ -7,7 +7,8 @@ Objectives: recall_at_precision_loss, precision_at_recall_loss, tpr_at_fpr_loss,
     specificity_at_npv_loss, recall_at_budget_loss; each has a module in gobj.nn.
 Areas: average_precision_loss, precision_recall_auc_loss, roc_auc_loss, pairwise_roc_auc_loss.
 State: init_state, state_dict, load_state_dict.
-A problem of your own: LinearForm, Problem, constrained_loss, or its steps observe, update, weigh.
+A problem of your own: LinearForm, Problem, constrained_loss, or its steps observe, update, weigh;
+    linear_constrained_loss for a head of very many labels.
 Rules: ImplicitMultiplier (the default), FocusedCrossEntropy, DualAscent, FrozenDual,
     OptimizerAscent.
 Surrogates: cross_entropy, hinge, squared_hinge, generalized_cross_entropy, sigmoid, zero_one.
@@ -28,6 +29,7 @@ from gobj.duals.rule import DualRule
 from gobj.initial import init_state
 from gobj.labels import multilabel_from_multiclass
 from gobj.lagrangian import lagrangian
+from gobj.linear import linear_constrained_loss
 from gobj.losses.binomial_deviance import binomial_deviance_loss
 from gobj.losses.confusion_losses import (
     accuracy_loss,
@@ -74,20 +76,19 @@ __version__ = "0.1.0"
 __all__ = [
     "AreaState", "DualAscent", "DualRule", "DualState", "FocusedCrossEntropy", "FrozenDual",
     "ImplicitMultiplier", "LinearForm", "OptimizerAscent", "Pairs", "Problem", "SoftConfusion",
-    "Sums", "Surrogate",
-    "accuracy_loss", "annealed_amplification", "average_precision", "average_precision_loss",
-    "balanced_accuracy_loss", "binomial_deviance_loss", "binomial_deviance_of_pairs",
-    "class_weights_from_counts", "confusion_metric_loss", "constrained_loss", "cross_entropy",
-    "f_beta_loss", "fpr_at_tpr", "fpr_at_tpr_loss", "generalized_cross_entropy",
-    "geometric_mean_loss", "hinge", "init_state", "jaccard_loss", "lagrangian",
-    "load_state_dict", "matthews_loss", "metrics", "multilabel_from_multiclass", "nn",
-    "observe", "pairs_from_labels", "pairwise_roc_auc_loss", "poly1_cross_entropy_loss",
-    "poly1_focal_loss", "precision_at_recall", "precision_at_recall_loss", "precision_loss",
-    "precision_recall_auc", "precision_recall_auc_loss", "recall_at_budget",
-    "recall_at_budget_loss", "recall_at_precision", "recall_at_precision_loss", "recall_loss",
-    "roc_auc", "roc_auc_loss", "sigmoid", "soft_confusion", "specificity_at_npv",
-    "specificity_at_npv_loss", "squared_hinge", "state_dict", "tpr_at_fpr", "tpr_at_fpr_loss",
-    "unet_weight_map", "update", "weigh", "weighted_sum_over_heads", "weights_from_labels",
-    "zero_one",
+    "Sums", "Surrogate", "accuracy_loss", "annealed_amplification", "average_precision",
+    "average_precision_loss", "balanced_accuracy_loss", "binomial_deviance_loss",
+    "binomial_deviance_of_pairs", "class_weights_from_counts", "confusion_metric_loss",
+    "constrained_loss", "cross_entropy", "f_beta_loss", "fpr_at_tpr", "fpr_at_tpr_loss",
+    "generalized_cross_entropy", "geometric_mean_loss", "hinge", "init_state", "jaccard_loss",
+    "lagrangian", "linear_constrained_loss", "load_state_dict", "matthews_loss", "metrics",
+    "multilabel_from_multiclass", "nn", "observe", "pairs_from_labels", "pairwise_roc_auc_loss",
+    "poly1_cross_entropy_loss", "poly1_focal_loss", "precision_at_recall",
+    "precision_at_recall_loss", "precision_loss", "precision_recall_auc",
+    "precision_recall_auc_loss", "recall_at_budget", "recall_at_budget_loss", "recall_at_precision",
+    "recall_at_precision_loss", "recall_loss", "roc_auc", "roc_auc_loss", "sigmoid",
+    "soft_confusion", "specificity_at_npv", "specificity_at_npv_loss", "squared_hinge",
+    "state_dict", "tpr_at_fpr", "tpr_at_fpr_loss", "unet_weight_map", "update", "weigh",
+    "weighted_sum_over_heads", "weights_from_labels", "zero_one",
 ]
 # fmt: on

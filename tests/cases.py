@@ -22,7 +22,7 @@ State = Any
 PUBLIC: dict[str, Callable[..., Any]] = {
     name: value
     for name, value in vars(gobj).items()
-    if name.endswith("_loss") and name != "constrained_loss"
+    if name.endswith("_loss") and not name.endswith("constrained_loss")
 }
 RULES: dict[str, gobj.DualRule] = {
     "implicit": gobj.ImplicitMultiplier(),

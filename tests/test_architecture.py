@@ -38,7 +38,7 @@ LAYERS = [
     ["gobj.duals.implicit", "gobj.duals.focus", "gobj.duals.lagrangian"],
     ["gobj.initial"],
     ["gobj._view"],
-    ["gobj.constrained", "gobj.accumulation", "gobj.stateless", "gobj.state_module"],
+    ["gobj.constrained", "gobj.accumulation", "gobj.stateless", "gobj.state_module", "gobj.linear"],
     ["gobj.modules", "gobj.losses", "gobj.metrics", "gobj.weight_map"],
     ["gobj.objectives", "gobj.weights"],
     ["gobj.classical"],
@@ -213,10 +213,10 @@ def test_nothing_private_of_torch_is_used(module: str) -> None:
             assert not any(part.startswith("_") for part in ast.unparse(node).split("."))
 
 
-def test_the_core_has_two_functions_of_autograd() -> None:
+def test_the_core_has_three_functions_of_autograd() -> None:
     classes = [n for tree in TREES.values() for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
     found = [c.name for c in classes for base in c.bases if "autograd" in ast.unparse(base)]
-    assert sorted(found) == ["_Charged", "_Sum"]
+    assert sorted(found) == ["_Charged", "_Known", "_Sum"]
 
 
 @each_module

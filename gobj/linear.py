@@ -1,0 +1,205 @@
+"""The loss of a linear head with so many labels that its logits do not fit into memory."""
+
+from functools import partial
+from typing import Any, NamedTuple, Unpack
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.func import grad_and_value
+from torch.nn import functional
+
+from gobj._checks import check_count, refuse
+from gobj.constrained import Options, constrained_loss
+from gobj.initial import rule_of
+from gobj.problem import AnyProblem, Problem
+from gobj.state import State, leaves, unflatten
+
+
+def linear_constrained_loss(
+    problem: AnyProblem,
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    state: State,
+    *,
+    bias: Tensor | None = None,
+    chunk_size: int = 256,
+    **options: Unpack[Options],
+) -> tuple[Tensor, State]:
+    r"""Minimise the cost of a problem subject to its constraint, at the logits of a linear head.
+
+    .. math:: f = h W^\top + b
+
+    It is :func:`constrained_loss` of these logits for any number of labels :math:`L`: they are
+    formed for ``chunk_size`` labels at a time, and are gone once the gradient of the chunk is
+    known, which is in the forward pass. So memory beside that of the arguments and of their
+    gradients grows with ``n * chunk_size`` and not with ``n * L``.
+
+    Args:
+        problem: As for :func:`constrained_loss`.
+        hidden: What the head is applied to, shape ``[n, h]``.
+        weight: One row per label, shape ``[L, h]``, as in ``torch.nn.Linear``.
+        labels: 1 for a positive, 0 for a negative, or the share of a positive in between, shape
+            ``[n, L]``; or a sparse tensor of that shape that holds what is not 0.
+        state: What came back from the batch before; ``gobj.init_state((L,))`` makes the first.
+        bias: Shape ``[L]``; None for none.
+        chunk_size: Number of labels whose logits are formed at once.
+        weights: At or above 0, scalar, ``[n]`` or up to ``[n, L]``; 1 by default.
+        surrogate: Upper bound of the indicator of an error, for a rule that has one; by default the
+            rule's own.
+        rule: How multiplier and threshold follow the batches: the rule that ``state`` was made
+            for, by default that of :func:`gobj.init_state`, or :class:`gobj.FrozenDual`.
+        label_priors: Share of positives in the constant term, in [0, 1], broadcasts to ``[L]``; by
+            default the batch's own.
+        ignore_index: Label that marks an example as absent; None for no such label.
+        process_group: Ranks whose batches are parts of one: in the mean over the ranks, loss and
+            gradient are those of the joined batch. None for this process alone. Each chunk is
+            added up by itself.
+
+    Returns:
+        The mean of the loss over labels, which differentiates once with respect to ``hidden``,
+        ``weight`` and ``bias``, and the state for the next batch, detached.
+
+    Raises:
+        ValueError: If a shape, a dtype or the state is not as above.
+
+    Example:
+        >>> import gobj, torch
+        >>> hidden, head = torch.randn(8, 4), torch.nn.Linear(4, 1000)
+        >>> places = torch.stack([torch.arange(8), torch.arange(8) * 100])
+        >>> labels = torch.sparse_coo_tensor(
+        ...     places, torch.ones(8), (8, 1000), check_invariants=True
+        ... )
+        >>> problem, state = gobj.recall_at_precision(0.9), gobj.init_state((1000,))
+        >>> loss, state = gobj.linear_constrained_loss(
+        ...     problem, hidden, head.weight, labels, state, bias=head.bias
+        ... )
+        >>> loss.backward()
+        >>> head.weight.grad.shape, state.threshold.shape
+        (torch.Size([1000, 4]), torch.Size([1000]))
+
+    References:
+        The gradient in the forward pass, chunk by chunk, follows `Liger kernels
+        <https://arxiv.org/abs/2410.10989>`_, 2024.
+    """
+    _check_head(hidden, weight, bias, labels)
+    check_count("chunk_size", chunk_size)
+    rule_of(state, options.get("rule"))
+    if state.threshold.shape[:1] != weight.shape[:1]:
+        made = f"have the label shape [{len(weight)}], by init_state(({len(weight)},))"
+        refuse("state", made, state.threshold)
+    if labels.layout != torch.strided:
+        labels = labels.to_sparse(layout=torch.sparse_coo).coalesce()
+    head: list[Tensor] = [hidden, weight] if bias is None else [hidden, weight, bias]
+    needed = [torch.is_grad_enabled() and tensor.requires_grad for tensor in head]
+    # sums over chunks are taken in float32 or wider
+    loss = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+    of_hidden, of_rows, states = loss, [], []
+    with torch.no_grad():
+        for start in range(0, len(weight), chunk_size):
+            rows: slice = slice(start, min(start + chunk_size, len(weight)))
+            chunk: _Chunk = _Chunk(rows, len(weight))
+            of_chunk = partial(chunk.loss, problem, labels, state, options)
+            part = [hidden, *(tensor[rows] for tensor in head[1:])]
+            logits = functional.linear(*part)
+            if any(needed):
+                slope, (cost, after) = grad_and_value(of_chunk, has_aux=True)(logits)
+                of_hidden = of_hidden + slope @ part[1] if needed[0] else of_hidden
+                of_rows.append(_slopes_of_rows(slope, hidden, needed[1:]))
+            else:
+                cost, after = of_chunk(logits)
+            loss = loss + cost
+            states.append(leaves(after))
+        joined: State = unflatten(state, map(torch.cat, zip(*states, strict=True)))
+        known = [of_hidden.to(hidden.dtype)] if needed[0] else []
+        known += map(torch.cat, zip(*of_rows, strict=True))
+    if not any(needed):
+        return loss, joined
+    inputs = [tensor for tensor, need in zip(head, needed, strict=True) if need]
+    apply: Any = _Known.apply
+    return apply(loss, len(known), *known, *inputs), joined
+
+
+class _Chunk(NamedTuple):
+    """Some of a number of labels."""
+
+    rows: slice
+    number: int
+
+    def loss(
+        self,
+        problem: AnyProblem,
+        labels: Tensor,
+        state: State,
+        options: Any,
+        logits: Tensor,
+    ) -> tuple[Tensor, State]:
+        """Return what the labels add to the mean, and their next state."""
+        options = {
+            name: self.columns(value, least=2 if name == "weights" else 1)
+            for name, value in options.items()
+        }
+        if isinstance(problem, Problem):  # that of an area follows its state
+            problem = unflatten(problem, map(self.columns, leaves(problem)))
+        own: State = unflatten(state, (leaf[self.rows] for leaf in leaves(state)))
+        cost, after = constrained_loss(
+            problem, logits, self.of_labels(labels, logits), own, **options
+        )
+        return cost * (logits.shape[1] / self.number), after
+
+    def columns(self, value: Any, least: int = 1) -> Any:
+        """Take the labels out of the last dimension, if there is one of their number."""
+        some = isinstance(value, Tensor) and value.dim() >= least
+        return value[..., self.rows] if some and value.shape[-1] == self.number else value
+
+    def of_labels(self, labels: Tensor, like: Tensor) -> Tensor:
+        """Take columns of labels; those of a sparse tensor are filled in."""
+        if labels.layout == torch.strided:
+            return labels[:, self.rows]
+        row, column = labels.indices()
+        width = like.shape[1]
+        inside = (column >= self.rows.start) & (column < self.rows.stop)
+        # what belongs to other labels falls into one more column
+        place = row * (width + 1) + torch.where(inside, column - self.rows.start, width)
+        filled = like.new_zeros(like.shape[0] * (width + 1), dtype=labels.dtype)
+        return filled.scatter(0, place, labels.values()).view(-1, width + 1)[:, :width]
+
+
+def _slopes_of_rows(slope: Tensor, hidden: Tensor, needed: list[bool]) -> list[Tensor]:
+    """Return the gradients of rows of the weight and of the bias, given that of their logits."""
+    slopes = [slope.mT @ hidden] if needed[0] else []
+    return [*slopes, slope.sum(0)] if needed[1:] == [True] else slopes
+
+
+class _Known(torch.autograd.Function):
+    """A loss whose gradients are known already: as many inputs follow as there are gradients."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(loss: Tensor, number: int, *tensors: Tensor) -> Tensor:
+        return loss.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[2 : 2 + inputs[1]])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        known = ctx.saved_tensors
+        return None, None, *(None for _ in known), *(gradient * slope for slope in known)
+
+
+def _check_head(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> None:
+    """Require a head that fits what it is applied to, and labels that fit both."""
+    for name, tensor in (("hidden", hidden), ("weight", weight)):
+        if not (isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dim() == 2):
+            refuse(name, "be a floating-point tensor of two dimensions", tensor)
+    if weight.shape[1] != hidden.shape[1] or len(weight) == 0:
+        refuse("weight", f"have shape [L, {hidden.shape[1]}]", weight)
+    if bias is not None and bias.shape != weight.shape[:1]:
+        refuse("bias", f"have shape [{len(weight)}]", bias)
+    if not (isinstance(labels, Tensor) and labels.shape == (len(hidden), len(weight))):
+        refuse("labels", f"have shape {[len(hidden), len(weight)]}", labels)

@@ -8,7 +8,7 @@ from torch import Tensor
 from gobj._batch import Sums, make_batch
 from gobj._checks import REDUCTIONS, Number, Reduction, check_choice, refuse
 from gobj._view import Call, View
-from gobj.distributed import Group
+from gobj.distributed import Group, is_sharded, shards
 from gobj.duals.rule import DualRule
 from gobj.initial import rule_of
 from gobj.problem import AnyProblem, Problem, check_problem, problem_at
@@ -99,8 +99,13 @@ def constrained_loss(
         Eban et al., `Scalable Learning of Non-Decomposable Objectives
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    call = _make_call(problem, logits, labels, state, **options)
     check_choice("reduction", reduction, REDUCTIONS)
+    if is_sharded(logits):
+        batch = problem, logits, labels, state
+        both: tuple[Tensor, State]
+        both = shards().on_shards(constrained_loss, *batch, reduction=reduction, **options)
+        return both
+    call = _make_call(problem, logits, labels, state, **options)
     if not call.rule.moves:
         call = call.scaled()
         return call.batch.reduce(View(call, call.seen_from()).charge(call), reduction), state
@@ -176,8 +181,12 @@ def weigh(
         Eban et al., `Scalable Learning of Non-Decomposable Objectives
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
-    call = _make_call(problem, logits, labels, state, **options)
     check_choice("reduction", reduction, REDUCTIONS)
+    if is_sharded(logits):
+        more: Any = {"reduction": reduction, "total_weight": total_weight, **options}
+        loss: Tensor = shards().on_shards(weigh, problem, logits, labels, state, **more)
+        return loss
+    call = _make_call(problem, logits, labels, state, **options)
     if total_weight is not None and reduction != "mean":
         refuse("total_weight", "be None unless `reduction` is 'mean'", total_weight)
     call = call.scaled(total_weight)
@@ -227,6 +236,9 @@ def observe(
     References:
         See :func:`weigh`, whose example adds the sums of two parts.
     """
+    if is_sharded(logits):
+        sums: Sums = shards().on_shards(observe, problem, logits, labels, state, **options)
+        return sums
     call = _make_call(problem, logits, labels, state, **options)
     return call.joined(View(call, call.state.threshold).sum())[1]
 

@@ -4,6 +4,7 @@ Losses keep one promise: their mean over the ranks, and that of their gradients,
 joined batch. The mean is what ``DistributedDataParallel`` and FSDP take of gradients.
 """
 
+import importlib
 import math
 from itertools import accumulate
 from typing import Any, Literal
@@ -19,16 +20,29 @@ Group = dist.ProcessGroup | None
 ModuleGroup = dist.ProcessGroup | Literal["world"] | None
 
 
-def group_of_module(group: ModuleGroup, *, training: bool) -> Group:
+def group_of_module(group: ModuleGroup, logits: Tensor, *, training: bool) -> Group:
     """Return the group of a module that trains; ``"world"`` is all ranks where there are several.
 
-    At rest a module needs no other rank: ranks may evaluate batches of different numbers.
+    At rest a module needs no other rank: ranks may evaluate batches of different numbers. Sharded
+    logits bring the group of their mesh.
     """
     if not (training and torch.is_grad_enabled()):
         return None
     if not isinstance(group, str):
         return group
+    if is_sharded(logits):
+        return None
     return dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
+
+
+def is_sharded(tensor: Any) -> bool:
+    """Tell whether a tensor is a ``DTensor``, without loading what defines them."""
+    return hasattr(tensor, "device_mesh")
+
+
+def shards() -> Any:
+    """Return the module for sharded tensors; what it uses takes half a second to load."""
+    return importlib.import_module("gobj.sharded")
 
 
 def number_of_ranks(group: Group) -> int:

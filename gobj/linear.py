@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from gobj._checks import check_count, refuse
 from gobj.constrained import Options, constrained_loss
+from gobj.distributed import is_sharded, shards
 from gobj.initial import rule_of
 from gobj.problem import AnyProblem, Problem
 from gobj.state import State, leaves, unflatten
@@ -39,7 +40,8 @@ def linear_constrained_loss(
     Args:
         problem: As for :func:`constrained_loss`.
         hidden: What the head is applied to, shape ``[n, h]``.
-        weight: One row per label, shape ``[L, h]``, as in ``torch.nn.Linear``.
+        weight: One row per label, shape ``[L, h]``, as in ``torch.nn.Linear``; a ``DTensor`` whose
+            rows are sharded is worked on by each rank for its own labels.
         labels: 1 for a positive, 0 for a negative, or the share of a positive in between, shape
             ``[n, L]``; or a sparse tensor of that shape that holds what is not 0.
         state: What came back from the batch before; ``gobj.init_state((L,))`` makes the first.
@@ -89,6 +91,13 @@ def linear_constrained_loss(
     if state.threshold.shape[:1] != weight.shape[:1]:
         made = f"have the label shape [{len(weight)}], by init_state(({len(weight)},))"
         refuse("state", made, state.threshold)
+    if is_sharded(hidden) or is_sharded(weight):
+        whole = problem, hidden, weight, labels, state, bias
+        both: tuple[Tensor, State]
+        both = shards().head_on_shards(
+            linear_constrained_loss, *whole, chunk_size=chunk_size, **options
+        )
+        return both
     if labels.layout != torch.strided:
         labels = labels.to_sparse(layout=torch.sparse_coo).coalesce()
     head: list[Tensor] = [hidden, weight] if bias is None else [hidden, weight, bias]
@@ -162,8 +171,9 @@ class _Chunk(NamedTuple):
         inside = (column >= self.rows.start) & (column < self.rows.stop)
         # what belongs to other labels falls into one more column
         place = row * (width + 1) + torch.where(inside, column - self.rows.start, width)
-        filled = like.new_zeros(like.shape[0] * (width + 1), dtype=labels.dtype)
-        return filled.scatter(0, place, labels.values()).view(-1, width + 1)[:, :width]
+        filled = like.new_zeros(like.shape[0] * (width + 1))
+        values = labels.values().to(like.dtype)
+        return filled.scatter_add(0, place, values).view(-1, width + 1)[:, :width]
 
 
 def _slopes_of_rows(slope: Tensor, hidden: Tensor, needed: list[bool]) -> list[Tensor]:

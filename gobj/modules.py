@@ -22,7 +22,7 @@ from gobj._checks import (
 )
 from gobj.accumulation import Accumulation
 from gobj.constrained import constrained_loss, observe, weigh
-from gobj.distributed import ModuleGroup, group_of_module
+from gobj.distributed import ModuleGroup, group_of_module, is_sharded, shards
 from gobj.duals.lagrangian import OptimizerAscent
 from gobj.duals.rule import DualRule
 from gobj.initial import chosen_rule
@@ -166,7 +166,9 @@ class StatefulLoss(StateModule):
         if moving and self._accumulation is not None:
             return self._accumulation.weigh(problem, *batch, **options)
         options["rule"] = self.rule if moving else self._frozen_rule
-        options["process_group"] = group_of_module(self.process_group, training=self.training)
+        options["process_group"] = group_of_module(
+            self.process_group, logits, training=self.training
+        )
         options["reduction"] = self.reduction
         loss, after = constrained_loss(problem, *batch, self._snapshot(), **options)
         if moving:
@@ -226,7 +228,7 @@ class StatefulLoss(StateModule):
         sums = observe(problem, none, none, state, rule=self.rule)
         if saved is not None:
             sums = unflatten(sums, (saved[name].clone() for name in state_dict(sums)))
-        group = group_of_module(self.process_group, training=True)
+        group = group_of_module(self.process_group, none, training=True)
         accumulation = Accumulation(problem, state, sums, self.rule, group, total_weight)
         accumulation.seen = saved is not None
         self._accumulation = accumulation
@@ -256,6 +258,8 @@ class StatefulLoss(StateModule):
             several = f"be the index of one of {self.threshold.shape[-1]} anchors"
             refuse("anchor", "be None" if self._anchors is None else several, anchor)
         threshold = self.threshold if anchor is None else self.threshold[:, anchor]
+        if is_sharded(logits):
+            threshold = shards().alike(threshold, logits)
         return self._restored(self._rows(logits) > threshold, logits)
 
     def _prepared(
@@ -265,7 +269,7 @@ class StatefulLoss(StateModule):
         check_logits(logits)
         check_labels(logits, labels)
         spread = spread_weights(weights, widen(logits))
-        rows = None if spread is None else self._rows(spread.expand_as(logits))
+        rows = None if spread is None else self._rows(spread.expand(logits.shape))
         options = {**self.options, "weights": rows, "label_priors": label_priors}
         return self._problem(logits), (self._rows(logits), self._rows(labels)), options
 
@@ -284,12 +288,12 @@ class StatefulLoss(StateModule):
             return values.unsqueeze(1)
         if values.dim() == 1 or values.shape[1] != self.num_labels:
             refuse("logits", f"have {self.num_labels} labels in dimension 1", values)
-        return values.movedim(1, -1).reshape(-1, self.num_labels)
+        return values if values.dim() == 2 else values.movedim(1, -1).reshape(-1, self.num_labels)
 
     def _restored(self, rows: Tensor, logits: Tensor) -> Tensor:
         """Turn ``[examples, num_labels]`` into the shape of the logits."""
-        if logits.dim() == 1:
-            return rows.squeeze(1)
+        if logits.dim() <= 2:
+            return rows.squeeze(1) if logits.dim() == 1 else rows
         return rows.reshape(logits.movedim(1, -1).shape).movedim(-1, 1)
 
 

@@ -97,7 +97,7 @@ class StatelessLoss(GobjModule):
         """Return the loss of a batch."""
         settings = {name: self._setting(name) for name in self.settings}
         group = settings.get("process_group", "world")
-        settings["process_group"] = group_of_module(group, training=self.training)
+        settings["process_group"] = group_of_module(group, logits, training=self.training)
         return type(self).function(logits, labels, weights=weights, **settings)
 
     def extra_repr(self) -> str:

@@ -60,19 +60,18 @@ def test_chunks_do_what_all_logits_do(rule: gobj.DualRule, area: bool, kept: Any
         states = after, moved
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"weights": torch.rand(ROWS)},
-        {"weights": torch.rand(ROWS, LABELS)},
-        {"weights": torch.rand(ROWS, 1)},
-        {"weights": 2.0},
-        {"label_priors": torch.rand(LABELS)},
-        {"label_priors": 0.2},
-        {"ignore_index": 0},
-    ],
-    ids=str,
-)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "weights of examples": {"weights": torch.linspace(0, 1, ROWS)},
+    "weights of all": {"weights": torch.linspace(0, 1, ROWS * LABELS).view(ROWS, LABELS)},
+    "weights of one column": {"weights": torch.linspace(0, 1, ROWS).unsqueeze(1)},
+    "a weight": {"weights": 2.0},
+    "priors": {"label_priors": torch.linspace(0.1, 0.9, LABELS)},
+    "a prior": {"label_priors": 0.2},
+    "a label to ignore": {"ignore_index": 0},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("rows", [ROWS, LABELS], ids=["rows", "as many rows as labels"])
 def test_options_follow_their_labels(options: dict[str, Any], rows: int) -> None:
     head, labels = head_and_labels(rows)
@@ -179,20 +178,19 @@ def test_no_tensor_has_the_size_of_all_logits(rule: gobj.DualRule) -> None:
     assert largest.elements <= max(7 * labels, 2 * rows * (size + 1)) < rows * labels / 8
 
 
-@pytest.mark.parametrize(
-    ("argument", "wrong"),
-    [
-        ("hidden", torch.ones(3)),
-        ("hidden", torch.ones(3, 4, dtype=torch.int64)),
-        ("weight", torch.ones(LABELS, 5)),
-        ("weight", torch.ones(0, 4)),
-        ("bias", torch.ones(3)),
-        ("labels", torch.ones(3, 5)),
-        ("chunk_size", 0),
-        ("state", gobj.init_state((3,))),
-    ],
-    ids=str,
-)
+WRONG: dict[str, tuple[str, Any]] = {
+    "inputs of one dimension": ("hidden", torch.ones(3)),
+    "whole inputs": ("hidden", torch.ones(3, 4, dtype=torch.int64)),
+    "a weight of another width": ("weight", torch.ones(LABELS, 5)),
+    "no label": ("weight", torch.ones(0, 4)),
+    "another bias": ("bias", torch.ones(3)),
+    "other labels": ("labels", torch.ones(3, 5)),
+    "no chunk": ("chunk_size", 0),
+    "another state": ("state", gobj.init_state((3,))),
+}
+
+
+@pytest.mark.parametrize(("argument", "wrong"), WRONG.values(), ids=WRONG)
 def test_what_does_not_fit_is_refused(argument: str, wrong: Any) -> None:
     (hidden, weight, bias), labels = head_and_labels()
     given: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""Training engines on two processes, each as its users start it."""

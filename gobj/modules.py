@@ -27,7 +27,7 @@ from gobj.duals.lagrangian import OptimizerAscent
 from gobj.duals.rule import DualRule
 from gobj.initial import chosen_rule
 from gobj.problem import AnyProblem
-from gobj.state import state_dict, unflatten
+from gobj.state import cast, state_dict, unflatten
 from gobj.state_module import StateModule
 from gobj.surrogates import Surrogate, cross_entropy, hinge
 
@@ -225,7 +225,9 @@ class StatefulLoss(StateModule):
             refuse("reduction", "be 'mean' to accumulate", self.reduction)
         none = self.multiplier.detach().new_zeros(0, self.num_labels)
         problem, state = self._problem(none), self._snapshot()
-        sums = observe(problem, none, none, state, rule=self.rule)
+        # in float32 a count of 2^24 would not grow by 1; Metal has nothing wider
+        wide = none.dtype if none.device.type == "mps" else torch.float64
+        sums = cast(observe(problem, none, none, state, rule=self.rule), wide)
         if saved is not None:
             sums = unflatten(sums, (saved[name].clone() for name in state_dict(sums)))
         group = group_of_module(self.process_group, none, training=True)

@@ -19,6 +19,7 @@ FEW = 128  # examples whose pairs are formed one by one
 NODES = 2048
 MARGIN = 32  # cells at both ends, within which the jump where the kernel wraps around rings out
 DEGREE = 5  # of the splines
+MOST_REACHES = 6  # of a range without closed gaps: an error of 2e-8 at most
 
 
 def potentials(scores: Tensor, weights: Tensor, surrogate: Surrogate) -> Tensor:
@@ -54,25 +55,81 @@ def _by_sorting(scores: Tensor, weights: Tensor, power: int) -> Tensor:
 
 def _on_a_grid(scores: Tensor, weights: Tensor, surrogate: Surrogate) -> Tensor:
     """Sum a smooth surrogate by splines."""
-    bounded, reach = isinstance(surrogate, GeneralizedCrossEntropy), 40.0
+    bounded = isinstance(surrogate, GeneralizedCrossEntropy)
+    places, across = _close_gaps(scores, weights, _reach(surrogate), 0.0 if bounded else IN_BITS)
+    spacing = _spacing(places.detach().amin(0), surrogate)
+    splines, nodes = _splines(places, spacing)
+    sums = _convolved(_spread(weights, splines, nodes), spacing, surrogate).flatten()
+    return (sums.gather(0, nodes).view_as(splines) * splines).sum(-1) + across
+
+
+def grids_of_pairs(
+    scores: Tensor, weights: list[Tensor], low: Tensor, high: Tensor, surrogate: Surrogate
+) -> list[Tensor]:
+    """Spread weights over the nodes of a grid that holds all scores from ``low`` to ``high``.
+
+    Grids of one range, ``[labels, nodes]``, add up over batches.
+    """
+    splines, nodes = _splines(scores - high, _spacing(low - high, surrogate))
+    return [_spread(each, splines, nodes) for each in weights]
+
+
+def sum_of_pairs(
+    positive: Tensor, negative: Tensor, low: Tensor, high: Tensor, surrogate: Surrogate
+) -> Tensor:
+    """Sum a surrogate over the pairs of two grids of one range, ``[labels]``.
+
+    To read potentials and add them up by weights is to multiply with these on the grid.
+    """
+    sums = _convolved(negative, _spacing(low - high, surrogate), surrogate)
+    return (positive * sums).sum(-1)
+
+
+def fits_a_grid(low: Tensor, high: Tensor, surrogate: Surrogate) -> bool:
+    """Tell whether a grid over a range is fine enough for seven digits without closing gaps."""
+    if isinstance(surrogate, Hinge):
+        return False
+    return bool((high - low <= MOST_REACHES * _reach(surrogate)).all())
+
+
+def _reach(surrogate: Surrogate) -> float:
+    """Return the distance beyond which a surrogate is affine to rounding."""
     if isinstance(surrogate, GeneralizedCrossEntropy):
-        reach *= surrogate.temperature / surrogate.q
-    places, across = _close_gaps(scores, weights, reach, 0.0 if bounded else IN_BITS)
-    with torch.no_grad():
-        # nodes much closer than a surrogate is wide would lose its slopes to rounding
-        spacing = (places.amin(0) / (2 * MARGIN - NODES)).clamp(min=reach / 40_000)
+        return 40.0 * surrogate.temperature / surrogate.q
+    return 40.0
+
+
+def _spacing(lowest: Tensor, surrogate: Surrogate) -> Tensor:
+    """Return the distance of the nodes of a grid from 0 down to the lowest place.
+
+    Nodes much closer than a surrogate is wide would lose its slopes to rounding.
+    """
+    return (lowest / (2 * MARGIN - NODES)).clamp(min=_reach(surrogate) / 40_000)
+
+
+def _splines(places: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the splines of places, ``[n, labels, 6]``, and the nodes that they belong to, flat."""
     positions = places / spacing + (NODES - MARGIN)
     with torch.no_grad():
-        cells, taps = positions.floor(), _TAPS.to(scores.device)
-        rows = NODES * torch.arange(1, scores.shape[1] + 1, device=scores.device)
+        cells, taps = positions.floor(), _TAPS.to(places.device)
+        rows = NODES * torch.arange(1, places.shape[1] + 1, device=places.device)
         nodes = ((cells.long() + rows).unsqueeze(-1) + taps).flatten()
-    splines = (positions - cells).unsqueeze(-1).pow(taps - taps[0]) @ _PIECES.to(scores.device)
+    powers = (positions - cells).unsqueeze(-1).pow(taps - taps[0])
+    return powers @ _PIECES.to(places.device), nodes
 
+
+def _spread(weights: Tensor, splines: Tensor, nodes: Tensor) -> Tensor:
+    """Spread weights over the nodes, ``[labels, nodes]``."""
     spread = (weights.unsqueeze(-1) * splines).flatten()
-    grid = spread.new_zeros(NODES * scores.shape[1]).scatter_add(0, nodes, spread)
-    spectrum = torch.fft.rfft(grid.view(-1, NODES), 2 * NODES) * _kernel(surrogate, spacing)
-    sums: Tensor = torch.fft.irfft(spectrum, 2 * NODES)[:, :NODES].flatten()
-    return (sums.gather(0, nodes).view_as(splines) * splines).sum(-1) + across
+    grid = spread.new_zeros(NODES * weights.shape[1])
+    return grid.scatter_add(0, nodes, spread).view(-1, NODES)
+
+
+def _convolved(grid: Tensor, spacing: Tensor, surrogate: Surrogate) -> Tensor:
+    """Sum over all nodes what the surrogate of the distance costs, ``[labels, nodes]``."""
+    spectrum = torch.fft.rfft(grid, 2 * NODES) * _kernel(surrogate, spacing)
+    sums: Tensor = torch.fft.irfft(spectrum, 2 * NODES)[:, :NODES]
+    return sums
 
 
 def _kernel(surrogate: Surrogate, spacing: Tensor) -> Tensor:

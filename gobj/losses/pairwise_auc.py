@@ -1,14 +1,23 @@
 """Area under the ROC curve over all pairs of a positive and a negative, without forming them."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gobj._batch import MAX_SCORE, Batch, make_batch
 from gobj._checks import REDUCTIONS, Number, Range, Reduction, check_choice, check_range, refuse
-from gobj.distributed import Group, check_reduction_of_pairs, rows_of_ranks
-from gobj.losses._pair_sums import potentials
+from gobj.distributed import (
+    Group,
+    check_reduction_of_pairs,
+    number_of_ranks,
+    range_over_ranks,
+    rows_of_ranks,
+    sum_over_ranks,
+)
+from gobj.losses._pair_sums import fits_a_grid, grids_of_pairs, potentials, sum_of_pairs
 from gobj.stateless import StatelessLoss
 from gobj.surrogates import (
     CrossEntropy,
@@ -95,16 +104,18 @@ def pairwise_roc_auc_loss(
         refuse("surrogate", known, surrogate)
     batch = make_batch(logits, labels, weights, None, ignore_index)
     flat = logits.shape[0], math.prod(logits.shape[1:])
-    scores = batch.scores.reshape(flat).double()
-    parts = [scores, *_sides(batch, flat)]
-    scores, positive, negative = rows_of_ranks(parts, process_group)
-    # a missing score, and what is no label or weight, makes its own label NaN
-    broken = 0 * (scores.detach() + positive + negative).sum(0)
+    scores, whole = batch.scores.reshape(flat).double(), fpr_range == (0.0, 1.0)
+    examples = _Examples(scores, *_sides(batch, flat))
+    if whole and number_of_ranks(process_group) > 1:
+        total = examples.joined_by_grids(surrogate, process_group, reduction)
+        if total is not None:
+            return total.to(batch.scores)
+    scores, positive, negative = rows_of_ranks(list(examples), process_group)
+    broken = _Examples(scores, positive, negative).broken()
     scores = scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)
-    if fpr_range != (0.0, 1.0):
+    if not whole:
         negative = _from_the_top(scores.detach(), negative, *fpr_range)
-    pairs = positive.sum(0) * negative.sum(0)
-    scale = 1 / torch.where(pairs == 0, 1, pairs)
+    scale = _scale(positive.sum(0), negative.sum(0))
     each = positive * potentials(scores, negative, surrogate)
     if reduction != "none":
         totals = (each.sum(0) * scale + broken).sum() / max(flat[1], 1)
@@ -112,6 +123,44 @@ def pairwise_roc_auc_loss(
     each = each + negative * potentials(-scores, positive, surrogate)
     each = (each * (scale / 2) + broken) * logits.shape[0]
     return each.to(batch.scores).view(logits.shape)
+
+
+class _Examples(NamedTuple):
+    """Scores, and the weight of each as a positive and as a negative, all ``[n, labels]``."""
+
+    scores: Tensor
+    positive: Tensor
+    negative: Tensor
+
+    def broken(self) -> Tensor:
+        """Return NaN for a label with a missing score, or with what is no label or weight."""
+        return 0 * (self.scores.detach() + self.positive + self.negative).sum(0)
+
+    def joined_by_grids(
+        self, surrogate: Surrogate, group: Group, reduction: Reduction
+    ) -> Tensor | None:
+        """Return the loss over the rows of all ranks; None where a grid would be too coarse."""
+        broken, scores = self.broken(), self.scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)
+        ends = functional.pad(scores.detach(), (0, 0, 0, 1), value=math.inf)
+        low, high = range_over_ranks(ends.amin(0), ends.nan_to_num(posinf=-math.inf).amax(0), group)
+        low, high = low.clamp(max=MAX_SCORE), high.clamp(min=-MAX_SCORE)
+        low = torch.minimum(low, high)  # without a row on any rank
+        if not fits_a_grid(low, high, surrogate):
+            return None
+        sides = [self.positive, self.negative]
+        own = grids_of_pairs(scores, sides, low, high, surrogate)
+        own += [self.positive.sum(0), self.negative.sum(0), broken]
+        own.append(broken.new_full((1,), scores.numel()))
+        above, below, positives, negatives, broken, number = sum_over_ranks(own, group)
+        sums = sum_of_pairs(above, below, low, high, surrogate)
+        totals = (sums * _scale(positives, negatives) + broken).sum() / max(scores.shape[1], 1)
+        return totals if reduction == "mean" else totals * number.squeeze()
+
+
+def _scale(positives: Tensor, negatives: Tensor) -> Tensor:
+    """Return what a sum over pairs is multiplied by, given the weights of both sides."""
+    pairs = positives * negatives
+    return 1 / torch.where(pairs == 0, 1, pairs)
 
 
 def _sides(batch: Batch, flat: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -243,6 +243,48 @@ def parts_and_ranks_add_up_together(rank: int) -> None:
 
 
 @check
+def pairs_are_summed_on_grids_or_gathered(rank: int) -> None:
+    whole, part = whole_and_part(Case("pairwise_roc_auc_loss"), rank)
+    rows = 2 * 200
+    wide, labels = torch.randn(rows, 2).double(), (torch.rand(rows, 2) < 0.3).double()
+    for tensor in (wide, labels):
+        dist.broadcast(tensor, 0)
+    own = slice(0, 150) if rank == 0 else slice(150, None)
+    outlier = wide.clone()
+    outlier[3, 0] = 1e5
+    narrow = gobj.generalized_cross_entropy(q=0.5, temperature=0.1)
+    cases: list[tuple[Tensor, dict[str, Any], int]] = [
+        (wide, {}, 2),
+        (wide, {"reduction": "sum"}, 2),
+        (wide * 20, {}, 2),
+        (wide, {"surrogate": narrow}, 2),
+        (wide * 50, {"surrogate": narrow}, 3),  # too narrow for a grid of that range
+        (outlier, {}, 3),
+        (wide, {"surrogate": gobj.hinge}, 3),
+        (wide, {"fpr_range": (0.0, 0.3)}, 2),
+    ]
+    for logits, options, calls in cases:
+        leaf, joined = logits[own].clone().requires_grad_(), logits.clone().requires_grad_()
+        group = {"process_group": dist.group.WORLD}
+        with counted() as sizes:
+            loss = gobj.pairwise_roc_auc_loss(leaf, labels[own], **options, **group)
+        assert len(sizes) <= calls, (options, sizes)
+        want = gobj.pairwise_roc_auc_loss(joined, labels, **options)
+        torch.testing.assert_close(loss, want, rtol=1e-6, atol=0)
+        (slope,) = torch.autograd.grad(loss / RANKS, leaf)
+        (want_slope,) = torch.autograd.grad(want, joined)
+        near = {"rtol": 1e-5, "atol": 1e-7 * want_slope.abs().max().item()}
+        torch.testing.assert_close(slope, want_slope[own], **near)
+    for logits in (wide, wide[:0]):  # a rank, or all of them, without rows
+        mine = logits if rank == 0 else logits[:0]
+        same = gobj.pairwise_roc_auc_loss(mine, labels[: len(mine)], **group)
+        torch.testing.assert_close(same, gobj.pairwise_roc_auc_loss(logits, labels[: len(logits)]))
+    whole[0][3, 1] = part[0][3, 1] = torch.nan
+    part[0] = part[0] if rank == 0 else whole[0][7:]
+    assert gobj.pairwise_roc_auc_loss(*part, **group).isnan()
+
+
+@check
 def curves_of_ranks_are_that_of_all_examples(rank: int) -> None:
     whole, part = whole_and_part(Case("roc_auc_loss", "focus"), rank)
     for cells in (None, 64):

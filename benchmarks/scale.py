@@ -7,6 +7,7 @@
 - ``head``: a linear head of very many labels, in chunks and with all its logits.
 - ``sweep``: 32 targets of one objective at once.
 - ``long``: a million updates of a state.
+- ``gpu``: compiled steps on a GPU beside cross entropy, where there is one.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from torch.nn import functional
 
 import gobj
 from benchmarks import speed
+from gobj.state import leaves, unflatten
 
 ROWS = 4096
 LATENCY, BANDWIDTH, STEP = 10e-6, 25e9, 0.1  # seconds a hop, bytes a second, seconds a step
@@ -37,6 +39,7 @@ TIMED = (
     "f_beta_loss",
     "pairwise_roc_auc_loss",
 )
+GATHERED = ("binomial_deviance_loss",)  # sends rows, which grow with the ranks, and not sums
 HEAD_ROWS, HEAD_WIDTH = 4096, 256
 TARGETS = 32
 
@@ -147,7 +150,7 @@ def over_ranks(repeats: int = 100) -> None:
             print(f"{name:28s}" + "".join(f"{times[name]:8.2f}" for times in columns.values()))
 
 
-def project(lines: Sequence[tuple[str, int, int, int]], rows: int = ROWS) -> None:
+def project(lines: Sequence[tuple[str, int, int, int]]) -> None:
     """Print what a step costs on many ranks: latency of a tree, and twice the bytes over a link."""
     print(
         f"\nprojection: {1e6 * LATENCY:.0f} us a hop, {BANDWIDTH / 1e9:.0f} GB/s, "
@@ -157,8 +160,7 @@ def project(lines: Sequence[tuple[str, int, int, int]], rows: int = ROWS) -> Non
     for name, calls, _, size in lines:
         cells = []
         for ranks in (8, 64, 1024):
-            # rows that are gathered grow with the ranks; sums do not
-            grown = size * ranks / 2 if calls > 1 and size > rows else size
+            grown = size * ranks / 2 if name in GATHERED else size  # counted on two ranks
             hops = 2 * math.ceil(math.log2(ranks))
             seconds = calls * hops * LATENCY + 2 * grown / BANDWIDTH
             cells.append(f"{1e6 * seconds:10,.0f} {100 * seconds / STEP:5.1f} %")
@@ -204,7 +206,7 @@ def head(numbers: Sequence[tuple[str, int]]) -> None:
         print(f"{kind:10s} {labels:8,d} labels {megabytes:8,.0f} MB {seconds:8.2f} s")
 
 
-def sweep(rows: int = ROWS, repeats: int = 100) -> dict[str, float]:
+def sweep(rows: int = ROWS, repeats: int = 100, backend: str = "inductor") -> dict[str, float]:
     """Print how much more 32 targets take than one, compiled: as labels, and by vmap."""
     targets = torch.linspace(0.05, 0.5, TARGETS)
     logits, labels = speed.batch_of((rows,))
@@ -224,7 +226,8 @@ def sweep(rows: int = ROWS, repeats: int = 100) -> dict[str, float]:
 
     single, several = gobj.init_state(), gobj.init_state((TARGETS,))
     losses = {"one": one, "native": native, "vmap": mapped}
-    compiled = {name: torch.compile(loss, fullgraph=True) for name, loss in losses.items()}
+    compile_all: Any = partial(torch.compile, fullgraph=True, backend=backend)
+    compiled = {name: compile_all(loss) for name, loss in losses.items()}
     seconds: dict[str, list[float]] = {name: [] for name in compiled}
     for _ in range(repeats):
         for name, loss in compiled.items():
@@ -238,13 +241,13 @@ def sweep(rows: int = ROWS, repeats: int = 100) -> dict[str, float]:
     return ratios
 
 
-def long_run(steps: int = 1_000_000) -> None:
+def long_run(steps: int = 1_000_000, backend: str = "inductor") -> None:
     """Print a state after very many updates by batches of one distribution."""
     problem, state = gobj.recall_at_precision(0.8), gobj.init_state()
     draw = torch.Generator().manual_seed(0)
     labels = (torch.rand(64, 256, generator=draw) < 0.2).float()
     logits = torch.randn(64, 256, generator=draw) + 2 * labels
-    move: Any = torch.compile(_moved, fullgraph=True)
+    move: Any = torch.compile(_moved, fullgraph=True, backend=backend)
     print(f"\n{steps:,} updates by 64 batches of 256 in turn")
     for step in range(steps):
         state = move(problem, logits[step % 64], labels[step % 64], state)
@@ -261,10 +264,40 @@ def _moved(problem: gobj.Problem, logits: Tensor, labels: Tensor, state: Any) ->
     return gobj.update(problem, state, gobj.observe(problem, logits, labels, state))
 
 
+def gpu(repeats: int = 50) -> None:
+    """Print the time of compiled steps on the GPU over that of cross entropy, by its own clock."""
+    bce = functional.binary_cross_entropy_with_logits
+    for rows in (4096, 8_388_608):
+        logits, labels = (x.detach().cuda() for x in speed.batch_of((rows,)))
+        logits.requires_grad_()
+        losses: dict[str, Step] = {"cross entropy": bce}
+        for name, loss in speed.constrained_losses(torch.Size(())):
+            call, state = loss.args  # type: ignore[attr-defined]
+            there = unflatten(state, [leaf.cuda() for leaf in leaves(state)])
+            losses[name] = partial(loss.func, call, there)  # type: ignore[attr-defined]
+        compiled = {name: torch.compile(loss, fullgraph=True) for name, loss in losses.items()}
+        times: dict[str, list[float]] = {name: [] for name in losses}
+        for repeat in range(repeats + 5):
+            for name, loss in compiled.items():
+                timer: Any = partial(torch.cuda.Event, enable_timing=True)
+                begin, end = timer(), timer()
+                begin.record()
+                loss(logits, labels).backward()  # type: ignore[no-untyped-call]
+                end.record()
+                end.synchronize()
+                if repeat >= 5:
+                    times[name].append(begin.elapsed_time(end))
+        unit = statistics.median(times["cross entropy"])
+        print(f"\n[{rows}] on {torch.cuda.get_device_name()}: cross entropy {unit:.3f} ms")
+        for name, each in times.items():
+            print(f"{name:40s} {statistics.median(each) / unit:6.1f}x")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parts = ["wire", "ranks", "projection", "head", "sweep", "long"]
+    parts += ["gpu"] * torch.cuda.is_available()
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     chosen = parser.parse_args(arguments).only
     torch.set_num_threads(1)
@@ -280,6 +313,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sweep()
     if "long" in chosen:
         long_run()
+    if "gpu" in chosen:
+        gpu()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ with warnings.catch_warnings():  # torch scripts its forward derivatives when th
     importlib.import_module("torch._decomp.decompositions_for_jvp")
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+collect_ignore = [] if torch.cuda.is_available() else ["test_cuda.py"]
 
 
 @pytest.fixture(params=DEVICES)

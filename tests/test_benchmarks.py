@@ -18,6 +18,7 @@ from benchmarks import (
     points,
     quality,
     rules,
+    scale,
     speed,
 )
 from benchmarks.tables import LEFT_OUT, MANY, table
@@ -214,3 +215,24 @@ def test_reliability_is_printed_beside_that_of_cross_entropy(
 def test_tables_leave_out_what_is_no_feature() -> None:
     assert table("nwtco").features.shape[1] == 5
     assert set(LEFT_OUT) < set(MANY)
+
+
+def test_scale_counts_what_each_loss_sends(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = scale.wire(rows=16)
+    sent = {name: (calls, one, hundred) for name, calls, one, hundred in lines}
+    named = {name for name in vars(gobj) if name.endswith("_loss")}
+    needing = {"constrained_loss", "linear_constrained_loss", "confusion_metric_loss"}
+    assert sent.keys() == named - needing
+    # nine sums, one of them the distance, and the number of examples, in float32
+    assert sent["recall_at_precision_loss"] == (1, 4 * 10, 4 * (9 * 100 + 1))
+    assert sent["f_beta_loss"] == (1, 4 * 4, 4 * 400)
+    scale.project(lines)
+    assert capsys.readouterr().out.count("f_beta_loss") == 2
+
+
+def test_scale_times_a_sweep_and_a_long_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert scale.sweep(64, 1, "aot_eager").keys() == {"one", "native", "vmap"}
+    scale.long_run(3000, "aot_eager")
+    last = capsys.readouterr().out.splitlines()[-1]
+    precision = float(last.split("precision")[1].split()[0])
+    assert 0.7 < precision < 0.9

@@ -232,7 +232,7 @@ def sweep(rows: int = ROWS, repeats: int = 100, backend: str = "inductor") -> di
     for _ in range(repeats):
         for name, loss in compiled.items():
             start = time.perf_counter()
-            loss(logits).backward()  # type: ignore[no-untyped-call]
+            loss(logits).backward()
             seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(each) for name, each in seconds.items()}
     ratios = {name: median / medians["one"] for name, median in medians.items()}

@@ -64,6 +64,8 @@ def check_labels(logits: Tensor, labels: Tensor) -> None:
     fine = isinstance(labels, Tensor) and not labels.is_complex()
     if not (fine and labels.shape == logits.shape):
         refuse("labels", f"have the logits' shape {list(logits.shape)}", labels)
+    if labels.layout != torch.strided:
+        refuse("labels", "be dense; gobj.linear_constrained_loss takes sparse ones", labels)
 
 
 def is_number(value: object) -> bool:

@@ -32,35 +32,37 @@ class Accumulation:
         if total_weight is not None and rule.order == "update_first":
             one_pass = "be None for a rule that updates first: observe every part before its loss, "
             refuse("total_weight", one_pass + "or take a rule of order='weigh_first'", total_weight)
-        self.problem, self.state, self.sums, self.rule, self.group = (
-            problem,
-            state,
-            sums,
-            rule,
-            group,
-        )
-        self.total_weight, self.seen = total_weight, False
+        self.problem, self.state, self.sums, self.rule = problem, state, sums, rule
+        self.group, self.total_weight = group, total_weight
+        self.observed: float = 0  # examples; beyond any number where their sums have been saved
+        self._weighed = 0
         self._after: Any = None
 
-    def observe(self, problem: AnyProblem, logits: Tensor, labels: Tensor, **options: Any) -> None:
-        """Add a part to the sums."""
+    def observe(
+        self, problem: AnyProblem, group: Group, logits: Tensor, labels: Tensor, **options: Any
+    ) -> None:
+        """Add a part to the sums, and learn the ranks that have others."""
         if self._after is not None:
             refuse("logits", "be observed before the first loss of their batch", logits)
         part = observe(problem, logits, labels, self.state, rule=self.rule, **options)
-        self.problem, self.sums, self.seen = problem, self.sums + part, True
+        self.problem, self.group, self.sums = problem, group, self.sums + part
+        self.observed += logits.shape[0]
 
-    def weigh(self, problem: AnyProblem, logits: Tensor, labels: Tensor, **options: Any) -> Tensor:
+    def weigh(
+        self, problem: AnyProblem, group: Group, logits: Tensor, labels: Tensor, **options: Any
+    ) -> Tensor:
         """Return the loss of a part, which adds up to that of the whole."""
         at, total = self.state, self.total_weight
+        self._weighed += logits.shape[0]
         if total is not None:
-            self.observe(problem, logits, labels, **options)
-        elif not self.seen:
+            self.observe(problem, group, logits, labels, **options)
+        elif self._weighed > self.observed:
             known = "be observed, all parts of the batch, unless `total_weight` is given"
             refuse("logits", known, logits)
         else:
             after, total = self.after()
             at = after if self.rule.order == "update_first" else at
-        options |= {"rule": self.rule, "total_weight": total, "process_group": self.group}
+        options |= {"rule": self.rule, "total_weight": total, "process_group": group}
         return weigh(problem, logits, labels, at, **options)
 
     def after(self) -> tuple[Any, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from gobj._batch import Sums, make_batch
 from gobj._checks import REDUCTIONS, Number, Reduction, check_choice, refuse
 from gobj._view import Call, View
-from gobj.distributed import Group, is_sharded, shards
+from gobj.distributed import Group, is_sharded, shards, shared_by_ranks
 from gobj.duals.rule import DualRule
 from gobj.initial import rule_of
 from gobj.problem import AnyProblem, Problem, check_problem, problem_at
@@ -312,6 +312,9 @@ def _make_call(
         surrogate = rule.surrogate
     elif rule.surrogate is None or not isinstance(surrogate, Surrogate):
         refuse("surrogate", "be a gobj.Surrogate, and None for a rule without one", surrogate)
+    if not rule.detached:
+        duals = shared_by_ranks([state.multiplier, state.threshold], process_group)
+        state = state._replace(multiplier=duals[0], threshold=duals[1])
     return Call(batch, rule, surrogate, state, problem, process_group).at(problem, state)
 
 

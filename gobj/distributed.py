@@ -20,19 +20,25 @@ Group = dist.ProcessGroup | None
 ModuleGroup = dist.ProcessGroup | Literal["world"] | None
 
 
+def check_group_of_module(group: object) -> None:
+    """Require a group, ``"world"`` or None."""
+    if not (group is None or group == "world" or isinstance(group, dist.ProcessGroup)):
+        refuse("process_group", "be a process group, 'world' or None", group)
+
+
 def group_of_module(group: ModuleGroup, logits: Tensor, *, training: bool) -> Group:
     """Return the group of a module that trains; ``"world"`` is all ranks where there are several.
 
     At rest a module needs no other rank: ranks may evaluate batches of different numbers. Sharded
     logits bring the group of their mesh.
     """
-    if not (training and torch.is_grad_enabled()):
+    if not training:
         return None
     if not isinstance(group, str):
         return group
-    if is_sharded(logits):
+    if not (dist.is_available() and dist.is_initialized()):
         return None
-    return dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
+    return shards().group_beside(logits) if is_sharded(logits) else dist.group.WORLD
 
 
 def is_sharded(tensor: Any) -> bool:
@@ -47,7 +53,11 @@ def shards() -> Any:
 
 def number_of_ranks(group: Group) -> int:
     """Return how many ranks share a batch."""
-    return 1 if group is None else dist.get_world_size(group)
+    if group is None:
+        return 1
+    if not isinstance(group, dist.ProcessGroup) or dist.get_world_size(group) < 1:
+        refuse("process_group", "be a process group that this rank is in, or None", group)
+    return dist.get_world_size(group)
 
 
 def sum_over_ranks(tensors: list[Tensor], group: Group) -> list[Tensor]:
@@ -90,25 +100,63 @@ class _Sum(torch.autograd.Function):
         return apply(values, group), in_dims[0]
 
 
+def shared_by_ranks(tensors: list[Tensor], group: Group) -> list[Tensor]:
+    """Return tensors that are the same on all ranks, whose gradients become the mean over them."""
+    needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    if number_of_ranks(group) == 1 or not needed:
+        return tensors
+    apply: Any = _Shared.apply
+    flat = apply(torch.cat([tensor.flatten() for tensor in tensors]), group)
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+class _Shared(torch.autograd.Function):
+    """A value that is the same on all ranks; its gradient is their mean."""
+
+    @staticmethod
+    def forward(values: Tensor, group: dist.ProcessGroup) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.group = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        total = gradient.clone()
+        dist.all_reduce(total, group=ctx.group)
+        return total / number_of_ranks(ctx.group), None
+
+
 def check_reduction_of_pairs(reduction: Reduction, group: Group) -> None:
     """Refuse single losses of pairs with rows of other ranks, whose gradients would lack a part."""
     if reduction == "none" and number_of_ranks(group) > 1:
         refuse("reduction", "be 'mean' or 'sum' over several ranks", reduction)
 
 
-def range_over_ranks(low: Tensor, high: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-    """Return the least and the greatest of all ranks, in one call; without a NaN."""
+def range_over_ranks(
+    low: Tensor, high: Tensor, rows: int, group: Group
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the least and the greatest of all ranks, without a NaN, and the most rows of a rank.
+
+    All of it is one call.
+    """
+    most = low.new_full((1,), rows)
     if number_of_ranks(group) == 1:
-        return low, high
-    ends = torch.stack((-low, high)).nan_to_num(-math.inf, math.inf, -math.inf)
+        return low, high, most
+    ends = torch.cat((-low.flatten(), high.flatten(), most))
+    ends = ends.nan_to_num(-math.inf, math.inf, -math.inf)
     dist.all_reduce(ends, dist.ReduceOp.MAX, group=group)
-    return -ends[0], ends[1]
+    number = low.numel()
+    return -ends[:number].view_as(low), ends[number:-1].view_as(low), ends[-1:]
 
 
 def rows_of_ranks(tensors: list[Tensor], group: Group) -> list[Tensor]:
     """Gather rows of every rank, in the order of the ranks: a sum of rows that others leave empty.
 
-    The numbers of rows are read back, so that over several ranks no graph holds all of it.
+    The numbers of rows are read back, so that over several ranks no graph holds all of it. Every
+    rank has to give the same tensors, whatever their rows.
     """
     ranks = number_of_ranks(group)
     if ranks == 1:

@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.func import grad_and_value
 from torch.nn import functional
 
+from gobj._batch import widen
 from gobj._checks import check_count, refuse
 from gobj.constrained import Options, constrained_loss
 from gobj.distributed import is_sharded, shards
@@ -34,16 +35,18 @@ def linear_constrained_loss(
 
     It is :func:`constrained_loss` of these logits for any number of labels :math:`L`: they are
     formed for ``chunk_size`` labels at a time, and are gone once the gradient of the chunk is
-    known, which is in the forward pass. So memory beside that of the arguments and of their
-    gradients grows with ``n * chunk_size`` and not with ``n * L``.
+    known, which is in the forward pass. So memory beside that of the arguments and of twice their
+    gradients grows with ``n * chunk_size`` and not with ``n * L``. To leave a state as it is, give
+    ``rule.frozen()`` for its rule.
 
     Args:
         problem: As for :func:`constrained_loss`.
         hidden: What the head is applied to, shape ``[n, h]``.
         weight: One row per label, shape ``[L, h]``, as in ``torch.nn.Linear``; a ``DTensor`` whose
-            rows are sharded is worked on by each rank for its own labels.
+            rows are sharded is worked on by each rank for its own labels, and then what is plain
+            is the same on all of them.
         labels: 1 for a positive, 0 for a negative, or the share of a positive in between, shape
-            ``[n, L]``; or a sparse tensor of that shape that holds what is not 0.
+            ``[n, L]``; or a sparse tensor of that shape that holds what is not 0, each place once.
         state: What came back from the batch before; ``gobj.init_state((L,))`` makes the first.
         bias: Shape ``[L]``; None for none.
         chunk_size: Number of labels whose logits are formed at once.
@@ -87,7 +90,11 @@ def linear_constrained_loss(
     """
     _check_head(hidden, weight, bias, labels)
     check_count("chunk_size", chunk_size)
-    rule_of(state, options.get("rule"))
+    for name, value in options.items():
+        if name not in Options.__annotations__:
+            refuse(name, "not be given to the loss of a linear head", value)
+    if not rule_of(state, options.get("rule")).detached:
+        refuse("rule", "move the state itself", options["rule"])
     if state.threshold.shape[:1] != weight.shape[:1]:
         made = f"have the label shape [{len(weight)}], by init_state(({len(weight)},))"
         refuse("state", made, state.threshold)
@@ -102,32 +109,27 @@ def linear_constrained_loss(
         labels = labels.to_sparse(layout=torch.sparse_coo).coalesce()
     head: list[Tensor] = [hidden, weight] if bias is None else [hidden, weight, bias]
     needed = [torch.is_grad_enabled() and tensor.requires_grad for tensor in head]
-    # sums over chunks are taken in float32 or wider
-    loss = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
-    of_hidden, of_rows, states = loss, [], []
+    slopes, loss, states = _Slopes(needed), torch.zeros((), device=hidden.device), []
     with torch.no_grad():
         for start in range(0, len(weight), chunk_size):
             rows: slice = slice(start, min(start + chunk_size, len(weight)))
             chunk: _Chunk = _Chunk(rows, len(weight))
             of_chunk = partial(chunk.loss, problem, labels, state, options)
             part = [hidden, *(tensor[rows] for tensor in head[1:])]
-            logits = functional.linear(*part)
+            logits = widen(functional.linear(*part))
             if any(needed):
                 slope, (cost, after) = grad_and_value(of_chunk, has_aux=True)(logits)
-                of_hidden = of_hidden + slope @ part[1] if needed[0] else of_hidden
-                of_rows.append(_slopes_of_rows(slope, hidden, needed[1:]))
+                slopes.add(slope, part, chunk)
             else:
                 cost, after = of_chunk(logits)
             loss = loss + cost
             states.append(leaves(after))
         joined: State = unflatten(state, map(torch.cat, zip(*states, strict=True)))
-        known = [of_hidden.to(hidden.dtype)] if needed[0] else []
-        known += map(torch.cat, zip(*of_rows, strict=True))
     if not any(needed):
         return loss, joined
     inputs = [tensor for tensor, need in zip(head, needed, strict=True) if need]
     apply: Any = _Known.apply
-    return apply(loss, len(known), *known, *inputs), joined
+    return apply(loss, len(inputs), *slopes.known(), *inputs), joined
 
 
 class _Chunk(NamedTuple):
@@ -176,10 +178,39 @@ class _Chunk(NamedTuple):
         return filled.scatter_add(0, place, values).view(-1, width + 1)[:, :width]
 
 
-def _slopes_of_rows(slope: Tensor, hidden: Tensor, needed: list[bool]) -> list[Tensor]:
-    """Return the gradients of rows of the weight and of the bias, given that of their logits."""
-    slopes = [slope.mT @ hidden] if needed[0] else []
-    return [*slopes, slope.sum(0)] if needed[1:] == [True] else slopes
+class _Slopes:
+    """Gradients of the head, filled in chunk by chunk, in float32 or wider.
+
+    A slope in a logit is a small share of the loss. So that half precision can hold it, products
+    are taken of what is about 1, and scaled back.
+    """
+
+    def __init__(self, needed: list[bool]) -> None:
+        self.needed = needed
+        self.filled: list[Tensor | None] = [None] * len(needed)
+
+    def add(self, slope: Tensor, part: list[Tensor], chunk: "_Chunk") -> None:
+        """Add what a chunk contributes, given the gradient of its logits."""
+        hidden, weight = part[:2]
+        scale = chunk.number * max(len(hidden), 1) ** 0.5
+        scaled = (slope * scale).to(weight.dtype)
+        if self.needed[0]:
+            new, old = widen(scaled @ weight) / scale, self.filled[0]
+            self.filled[0] = new if old is None else old + new
+        if self.needed[1]:
+            self._fill(1, widen(scaled.mT @ hidden) / scale, chunk)
+        if self.needed[2:] == [True]:
+            self._fill(2, slope.sum(0), chunk)
+
+    def _fill(self, index: int, rows: Tensor, chunk: "_Chunk") -> None:
+        filled = self.filled[index]
+        if filled is None:  # made of what fills it, which a transform may have mapped
+            filled = self.filled[index] = rows.new_empty(chunk.number, *rows.shape[1:])
+        filled[chunk.rows] = rows
+
+    def known(self) -> list[Tensor]:
+        """Return the gradients that are needed."""
+        return [slope for slope in self.filled if slope is not None]
 
 
 class _Known(torch.autograd.Function):
@@ -193,13 +224,16 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.dtypes = [tensor.dtype for tensor in inputs[2 + inputs[1] :]]
         ctx.save_for_backward(*inputs[2 : 2 + inputs[1]])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         known = ctx.saved_tensors
-        return None, None, *(None for _ in known), *(gradient * slope for slope in known)
+        # before the cast, so that a loss that has been scaled up finds what half precision loses
+        slopes = ((gradient * slope).to(x) for slope, x in zip(known, ctx.dtypes, strict=True))
+        return None, None, *(None for _ in known), *slopes
 
 
 def _check_head(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> None:

@@ -1,5 +1,6 @@
 """The module of a loss with a state, and that of a problem of one's own."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypedDict, Unpack
@@ -22,12 +23,12 @@ from gobj._checks import (
 )
 from gobj.accumulation import Accumulation
 from gobj.constrained import constrained_loss, observe, weigh
-from gobj.distributed import ModuleGroup, group_of_module, is_sharded, shards
+from gobj.distributed import ModuleGroup, check_group_of_module, group_of_module, is_sharded, shards
 from gobj.duals.lagrangian import OptimizerAscent
 from gobj.duals.rule import DualRule
 from gobj.initial import chosen_rule
 from gobj.problem import AnyProblem
-from gobj.state import cast, state_dict, unflatten
+from gobj.state import cast, load_state_dict
 from gobj.state_module import StateModule
 from gobj.surrogates import Surrogate, cross_entropy, hinge
 
@@ -67,6 +68,10 @@ class StatefulLoss(StateModule):
     only matters to optimisers whose step grows with the gradient: to Adam it does nothing.
     Multipliers below zero count as zero and are set to it at the next call that trains; weight
     decay belongs off.
+
+    **Several ranks.** While training, the batches of all ranks are one; see ``process_group``. All
+    have to call the criterion in every step, be it with an empty batch. At rest, and without
+    gradients, each rank is by itself.
 
     Attributes:
         state: The state as the pure functions take it; its tensors have a first axis of labels.
@@ -131,6 +136,7 @@ class StatefulLoss(StateModule):
         self.rule = chosen_rule(rule, area=anchors is not None)
         self.builder, self.num_labels = builder, num_labels
         self.options: dict[str, Any] = {"surrogate": surrogate, "ignore_index": ignore_index}
+        check_group_of_module(process_group)
         self.process_group, self.reduction = process_group, reduction
         self._hold(settings or {}, anchors)
         self._frozen_rule = self.rule.frozen()
@@ -163,12 +169,11 @@ class StatefulLoss(StateModule):
         """
         problem, batch, options = self._prepared(logits, labels, weights, label_priors)
         moving = self.training and torch.is_grad_enabled()
+        group = group_of_module(self.process_group, logits, training=moving)
         if moving and self._accumulation is not None:
-            return self._accumulation.weigh(problem, *batch, **options)
+            return self._accumulation.weigh(problem, group, *batch, **options)
         options["rule"] = self.rule if moving else self._frozen_rule
-        options["process_group"] = group_of_module(
-            self.process_group, logits, training=self.training
-        )
+        options["process_group"] = group
         options["reduction"] = self.reduction
         loss, after = constrained_loss(problem, *batch, self._snapshot(), **options)
         if moving:
@@ -186,7 +191,8 @@ class StatefulLoss(StateModule):
         if self._accumulation is None:
             refuse("logits", "be observed within `accumulating()`", logits)
         problem, batch, options = self._prepared(logits, labels, weights, label_priors)
-        self._accumulation.observe(problem, *batch, **options)
+        group = group_of_module(self.process_group, logits, training=True)
+        self._accumulation.observe(problem, group, *batch, **options)
 
     @contextmanager
     def accumulating(
@@ -202,10 +208,9 @@ class StatefulLoss(StateModule):
 
         Args:
             total_weight: Weight of the whole, or the number of its examples, over all parts and
-                ranks; where an engine divides each loss by the number of parts, the weight of one
-                part on all ranks.
-            saved: What ``gobj.state_dict(criterion.sums)`` listed in the middle of a batch that is
-                now resumed.
+                ranks; where an engine divides each loss by the number of parts, so is this.
+            saved: What ``gobj.state_dict(criterion.sums)`` listed on this rank in the middle of a
+                batch, which is now resumed from there.
 
         Example:
             >>> import gobj, torch
@@ -218,9 +223,14 @@ class StatefulLoss(StateModule):
             ...         criterion.observe(model(x).detach(), y)
             ...     for x, y in parts:
             ...         criterion(model(x), y).backward()
+            >>> rule = gobj.ImplicitMultiplier(order="weigh_first")
+            >>> criterion = gobj.nn.RecallAtPrecisionLoss(0.9, rule=rule)
+            >>> with criterion.accumulating(total_weight=32):
+            ...     for x, y in parts:
+            ...         criterion(model(x), y).backward()
         """
-        if self._accumulation is not None:
-            refuse("total_weight", "not be given within another `accumulating()`", total_weight)
+        if self._accumulation is not None or not self.training:
+            refuse("criterion", "be in training mode, and not be accumulating already", self)
         if self.reduction != "mean":
             refuse("reduction", "be 'mean' to accumulate", self.reduction)
         none = self.multiplier.detach().new_zeros(0, self.num_labels)
@@ -229,10 +239,11 @@ class StatefulLoss(StateModule):
         wide = none.dtype if none.device.type == "mps" else torch.float64
         sums = cast(observe(problem, none, none, state, rule=self.rule), wide)
         if saved is not None:
-            sums = unflatten(sums, (saved[name].clone() for name in state_dict(sums)))
+            sums = load_state_dict(sums, saved)
         group = group_of_module(self.process_group, none, training=True)
         accumulation = Accumulation(problem, state, sums, self.rule, group, total_weight)
-        accumulation.seen = saved is not None
+        if saved is not None:
+            accumulation.observed = math.inf
         self._accumulation = accumulation
         try:
             yield

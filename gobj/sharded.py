@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
@@ -50,8 +51,13 @@ class Layout(NamedTuple):
         if not isinstance(value, Tensor):
             return value
         placements = self.placed(value, first)
+        # of what other shards use too, they have a part of the gradient
+        slopes = [
+            Partial() if isinstance(of_logits, Shard) and not isinstance(own, Shard) else own
+            for of_logits, own in zip(self.placements, placements, strict=True)
+        ]
         whole = value if isinstance(value, DTensor) else replicated(value, self.mesh)
-        return whole.redistribute(self.mesh, placements).to_local()
+        return whole.redistribute(self.mesh, placements).to_local(grad_placements=slopes)
 
     def local_tree(self, tree: Any, first: int | None) -> Any:
         """Return the shards of nested NamedTuples; without a first dimension the last are alike."""
@@ -88,10 +94,20 @@ class Layout(NamedTuple):
         """Return the ranks whose examples are parts of one batch."""
         dim = self.examples()
         if dim is None:
+            self._check_group(given)
             return given
         if given is not None:
             refuse("process_group", "be None where the mesh of the logits shards examples", given)
         return self.mesh.get_group(dim)
+
+    def _check_group(self, group: Any) -> None:
+        """Refuse a group in which ranks hold other labels."""
+        for dim, place in enumerate(self.placements):
+            if group is not None and isinstance(place, Shard):
+                both = set(dist.get_process_group_ranks(self.mesh.get_group(dim)))
+                if len(both & set(dist.get_process_group_ranks(group))) > 1:
+                    apart = "not hold ranks between which the labels are sharded"
+                    refuse("process_group", apart, group)
 
     def options(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the options of a step on a shard."""
@@ -166,6 +182,10 @@ def head_on_shards(
     pairs = zip(*(_placements(x, mesh) for x in (hidden, weight)), strict=True)
     placements = tuple(Shard(1) if row == Shard(0) else place for place, row in pairs)
     layout = Layout(mesh, placements, torch.Size((len(hidden), len(weight))))
+    for dim, place in enumerate(placements):
+        ranks = mesh.size(dim)
+        if place == Shard(1) and (ranks - 1) * -(-len(weight) // ranks) >= len(weight):
+            refuse("weight", f"have rows on each of {ranks} ranks", weight)
     inputs, rows = _part(layout, hidden, 0), _part(layout, weight, 1)
     options = layout.options(given)
     options["bias"] = None if bias is None else _part(layout, bias, 1)
@@ -222,6 +242,14 @@ def _columns(layout: Layout, labels: Tensor, number: int) -> Tensor:
 def replicated(value: Tensor, mesh: DeviceMesh) -> DTensor:
     """Return a plain tensor, which is the same on all ranks, as one that is replicated."""
     return DTensor.from_local(value, mesh, [Replicate()] * mesh.ndim)
+
+
+def group_beside(logits: DTensor) -> Any:
+    """Return the group of a module for all ranks, beside that of the mesh of its logits."""
+    mesh = logits.device_mesh
+    if mesh.size() < dist.get_world_size() and Shard(0) not in logits.placements:
+        named = "be given, or None, where a part of the ranks shards logits over labels alone"
+        refuse("process_group", named, "world")
 
 
 def alike(value: Tensor, like: DTensor) -> DTensor:

@@ -11,7 +11,7 @@ from gobj._checks import refuse
 from gobj.duals.rule import DualRule
 from gobj.initial import init_state
 from gobj.problem import AnyProblem
-from gobj.state import state_dict, unflatten
+from gobj.state import leaves, state_dict, unflatten
 from gobj.stateless import GobjModule, written
 
 ROUNDING = 4e-3  # of an anchor that was saved in half precision
@@ -62,7 +62,8 @@ class StateModule(GobjModule):
 
     def _register(self, state: Any) -> None:
         """Register the tensors of a state: buffers, and in the classical mode two parameters."""
-        self._template = state
+        # only its shape is wanted: a compiled call would watch whether buffers are its tensors
+        self._template = unflatten(state, (leaf.detach().to("meta") for leaf in leaves(state)))
         for name, value in zip(state._fields, state, strict=True):
             if not isinstance(value, Tensor):
                 self.add_module(name, _Buffers(value))
@@ -101,8 +102,15 @@ class StateModule(GobjModule):
                 if isinstance(self.multiplier, nn.Parameter):
                     self.multiplier.relu_()
                 for name, leaf in state_dict(after).items():
-                    kept = _get(self, name)
-                    if not isinstance(kept, nn.Parameter):
+                    path, _, last = name.rpartition(".")
+                    holder = _get(self, path) if path else self
+                    kept = getattr(holder, last)
+                    if isinstance(kept, nn.Parameter):
+                        continue
+                    if torch.compiler.is_compiling():
+                        # what the compiler computes again in backward has to find the old values
+                        setattr(holder, last, leaf)
+                    else:
                         kept.copy_(leaf)
         except RuntimeError:  # a transform does not let a module change its buffers
             function = getattr(self.builder, "__name__", "constrained").removeprefix("_")

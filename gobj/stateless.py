@@ -1,15 +1,16 @@
 """What modules share, and the module of a loss without state."""
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from gobj._checks import Number, is_number
-from gobj.distributed import group_of_module
+from gobj.distributed import check_group_of_module, group_of_module
 from gobj.state import leaves, unflatten
 
 
@@ -57,6 +58,15 @@ class GobjModule(nn.Module, metaclass=_Brief):
             return unflatten(value, held)
         return getattr(self, name) if isinstance(value, Tensor) else value
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy everything but a process group, which stays the one that it is."""
+        group = self.settings.get("process_group", getattr(self, "process_group", None))
+        memo[id(group)] = group
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return copied
+
     def __dir__(self) -> list[str]:
         """List everything, unlike that of the class."""
         return sorted({*object.__dir__(self), *self._parameters, *self._buffers, *self._modules})
@@ -91,13 +101,16 @@ class StatelessLoss(GobjModule):
     def __init__(self, **settings: object) -> None:
         super().__init__()
         type(self).__signature__.bind(**settings)  # a misspelt name is a TypeError at once
+        check_group_of_module(settings.get("process_group"))
         self._keep(settings, None, persistent=True)
 
     def forward(self, logits: Tensor, labels: Tensor, weights: Number | None = None) -> Tensor:
         """Return the loss of a batch."""
         settings = {name: self._setting(name) for name in self.settings}
         group = settings.get("process_group", "world")
-        settings["process_group"] = group_of_module(group, logits, training=self.training)
+        settings["process_group"] = group_of_module(
+            group, logits, training=self.training and torch.is_grad_enabled()
+        )
         return type(self).function(logits, labels, weights=weights, **settings)
 
     def extra_repr(self) -> str:

@@ -47,7 +47,7 @@ LAYERS = [
 # What answers on a table uses the libraries of an extra; all else needs torch alone.
 STUDY = ("gobj.study", "gobj.__main__")
 READERS = "gobj.state_module", "gobj.stateless", "gobj.distributed"
-LARGEST_MODULE, LARGEST_BODY, LARGEST_CORE = 200, 45, 3400
+LARGEST_MODULE, LARGEST_BODY, LARGEST_CORE = 200, 45, 3500
 
 each_module = pytest.mark.parametrize("module", TREES)
 
@@ -213,10 +213,10 @@ def test_nothing_private_of_torch_is_used(module: str) -> None:
             assert not any(part.startswith("_") for part in ast.unparse(node).split("."))
 
 
-def test_the_core_has_three_functions_of_autograd() -> None:
+def test_the_core_has_four_functions_of_autograd() -> None:
     classes = [n for tree in TREES.values() for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
     found = [c.name for c in classes for base in c.bases if "autograd" in ast.unparse(base)]
-    assert sorted(found) == ["_Charged", "_Known", "_Sum"]
+    assert sorted(found) == ["_Charged", "_Known", "_Shared", "_Sum"]
 
 
 @each_module

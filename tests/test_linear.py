@@ -119,6 +119,33 @@ def test_half_precision_sums_in_single() -> None:
         torch.testing.assert_close(x.grad, slope, rtol=0.02, atol=1e-4)
 
 
+def test_half_precision_survives_the_scaling_of_its_loss() -> None:
+    """A slope in one of many logits is too small for it, and a large scale too large."""
+    rows, labels = 64, 5000
+    wide = [torch.randn(rows, 8), torch.randn(labels, 8), torch.randn(labels)]
+    named = (torch.rand(rows, labels) < 0.01).float()
+    problem, state = gobj.recall_at_precision(0.5), gobj.init_state((labels,))
+    slopes = []
+    for dtype in (torch.float32, torch.float16):
+        head = [x.half().to(dtype).requires_grad_() for x in wide]
+        loss, _ = chunked(problem, head, named, state)
+        (loss * 65536).backward()
+        slopes.append([x.grad.float() for x in head])
+    for got, want in zip(slopes[1], slopes[0], strict=True):
+        assert (got - want).norm() < 0.01 * want.norm()
+
+
+def test_what_a_head_does_not_take_is_refused() -> None:
+    (hidden, weight, _), labels = head_and_labels()
+    optimiser = gobj.OptimizerAscent()
+    batch = gobj.tpr_at_fpr(0.1), hidden, weight, labels
+    for name, value in (("reduction", "sum"), ("total_weight", 3.0), ("rule", optimiser)):
+        rule = optimiser if name == "rule" else None
+        options: dict[str, Any] = {name: value}
+        with pytest.raises(ValueError, match=f"^linear_constrained_loss: `{name}` must "):
+            gobj.linear_constrained_loss(*batch, gobj.init_state((LABELS,), rule=rule), **options)
+
+
 def test_the_compiler_and_transforms_take_it() -> None:
     head, labels = head_and_labels()
     problem, state = gobj.tpr_at_fpr(0.2), gobj.init_state((LABELS,), dtype=torch.float64)

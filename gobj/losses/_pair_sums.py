@@ -85,11 +85,15 @@ def sum_of_pairs(
     return (positive * sums).sum(-1)
 
 
-def fits_a_grid(low: Tensor, high: Tensor, surrogate: Surrogate) -> bool:
-    """Tell whether a grid over a range is fine enough for seven digits without closing gaps."""
+def fits_a_grid(low: Tensor, high: Tensor, rows: Tensor, surrogate: Surrogate) -> bool:
+    """Tell whether a grid over a range is fine enough, and smaller than what is spread over it.
+
+    Without closing gaps it has seven digits. Of a row there are the score and two weights.
+    """
     if isinstance(surrogate, Hinge):
         return False
-    return bool((high - low <= MOST_REACHES * _reach(surrogate)).all())
+    fine = high - low <= MOST_REACHES * _reach(surrogate)
+    return bool((fine & (3 * rows > 2 * NODES)).all())
 
 
 def _reach(surrogate: Surrogate) -> float:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gobj._batch import is_known, keep_known, spread_weights, widen
 from gobj._checks import Number, Reduction, refuse
-from gobj.distributed import Group, check_reduction_of_pairs, rows_of_ranks
+from gobj.distributed import Group, check_reduction_of_pairs, number_of_ranks, rows_of_ranks
 from gobj.losses._elements import drop_weightless, nonzero_or_one
 from gobj.losses.pairs import binomial_deviance_of_pairs, pairs_from_labels
 from gobj.stateless import StatelessLoss
@@ -85,11 +85,11 @@ def binomial_deviance_loss(
     if ignore_index is not None:
         mass = keep_known(mass, is_known(labels, ignore_index), embeddings.dtype)
     if mass is not None:
-        mass = mass.expand_as(labels)
         embeddings = drop_weightless(embeddings, mass.unsqueeze(1))
-    parts = [embeddings, labels] if mass is None else [embeddings, labels, mass]
-    embeddings, labels, *weighed = rows_of_ranks(parts, process_group)
-    mass = weighed[0] if weighed else None
+    if number_of_ranks(process_group) > 1:  # a rank without weights has the tensors of the others
+        mass = embeddings.new_ones(labels.shape) if mass is None else mass.expand(labels.shape)
+        classes = labels.double() if labels.is_floating_point() else labels.long()
+        embeddings, labels, mass = rows_of_ranks([embeddings, classes, mass], process_group)
     pairs = pairs_from_labels(
         labels, negative_cost=negative_cost, weights=mass, dtype=embeddings.dtype
     )

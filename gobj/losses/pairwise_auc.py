@@ -139,13 +139,14 @@ class _Examples(NamedTuple):
     def joined_by_grids(
         self, surrogate: Surrogate, group: Group, reduction: Reduction
     ) -> Tensor | None:
-        """Return the loss over the rows of all ranks; None where a grid would be too coarse."""
+        """Return the loss over the rows of all ranks; None where it is better to gather them."""
         broken, scores = self.broken(), self.scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)
         ends = functional.pad(scores.detach(), (0, 0, 0, 1), value=math.inf)
-        low, high = range_over_ranks(ends.amin(0), ends.nan_to_num(posinf=-math.inf).amax(0), group)
+        high = ends.nan_to_num(posinf=-math.inf).amax(0)
+        low, high, most = range_over_ranks(ends.amin(0), high, scores.shape[0], group)
         low, high = low.clamp(max=MAX_SCORE), high.clamp(min=-MAX_SCORE)
         low = torch.minimum(low, high)  # without a row on any rank
-        if not fits_a_grid(low, high, surrogate):
+        if not fits_a_grid(low, high, most * number_of_ranks(group), surrogate):
             return None
         sides = [self.positive, self.negative]
         own = grids_of_pairs(scores, sides, low, high, surrogate)

@@ -8,14 +8,15 @@ A table that is larger than memory is read in batches; on a grid the curve has c
     >>> folder, generator = tempfile.TemporaryDirectory(), numpy.random.default_rng(0)
     >>> labels = generator.random(100_000) < 0.02
     >>> logits = generator.normal(3.0 * labels - 4.0)
-    >>> table = pyarrow.table({"logit": logits, "label": labels.astype("int8")})
+    >>> table = pyarrow.table({"logit": logits, "label": labels})
     >>> dataset.write_dataset(table, folder.name, format="parquet", max_rows_per_file=25_000,
     ...                       max_rows_per_group=25_000)
     >>> def read(files):
     ...     state = curve_init(cells=4096)
     ...     columns = ["logit", "label"]
     ...     for batch in dataset.dataset(files).to_batches(batch_size=8192, columns=columns):
-    ...         values = (torch.from_numpy(batch[name].to_numpy().copy()) for name in columns)
+    ...         logit, label = (batch[name].to_numpy(zero_copy_only=False) for name in columns)
+    ...         values = torch.tensor(logit), torch.tensor(label)
     ...         state = curve_update(state, *values)
     ...     return state
     >>> files = sorted(dataset.dataset(folder.name).files)

@@ -80,7 +80,8 @@ class ScoreGrid(NamedTuple):
 
     def over_ranks(self, group: Group) -> "ScoreGrid":
         """Bring the grids of all ranks to their common range and add them."""
-        wide = self._widen(*range_over_ranks(self.low, self.high, group))
+        low, high, _ = range_over_ranks(self.low, self.high, 0, group)
+        wide = self._widen(low, high)
         broken = torch.where(self.low.isnan() | self.high.isnan(), math.nan, 0 * self.squares)
         weights, squares, broken = sum_over_ranks([wide.weights, wide.squares, broken], group)
         return wide._replace(low=wide.low + broken, weights=weights, squares=squares)

@@ -176,7 +176,9 @@ def test_the_multipliers_of_an_optimiser_get_the_gradient_of_the_whole() -> None
     assert slopes[0][0].abs().sum() > 0
 
 
-@pytest.mark.parametrize("wrong", ["total", "nothing observed", "late", "nested", "outside", "sum"])
+@pytest.mark.parametrize(
+    "wrong", ["total", "nothing", "little", "late", "nested", "outside", "sum", "at rest", "saved"]
+)
 def test_what_cannot_add_up_is_refused(wrong: str) -> None:
     reduction: Any = "sum" if wrong == "sum" else "mean"
     criterion = gobj.nn.RecallAtPrecisionLoss(0.8, reduction=reduction)
@@ -185,7 +187,11 @@ def test_what_cannot_add_up_is_refused(wrong: str) -> None:
     def misuse() -> None:
         if wrong == "outside":
             criterion.observe(*batch)
-        with criterion.accumulating(8 if wrong == "total" else None):
+        criterion.train(wrong != "at rest")
+        saved = {} if wrong == "saved" else None
+        with criterion.accumulating(8 if wrong == "total" else None, saved=saved):
+            if wrong == "little":
+                criterion.observe(*(x[:3] for x in batch))
             if wrong == "nested":
                 with criterion.accumulating():
                     pass

@@ -1,6 +1,7 @@
 """What a process group must do beside adding up: each check runs on two ranks."""
 
 import contextlib
+import copy
 import functools
 import os
 import time
@@ -12,7 +13,7 @@ from unittest import mock
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 import gobj
 from gobj.metrics import curve_compute, curve_init, curve_merge, curve_update
@@ -245,11 +246,11 @@ def parts_and_ranks_add_up_together(rank: int) -> None:
 @check
 def pairs_are_summed_on_grids_or_gathered(rank: int) -> None:
     whole, part = whole_and_part(Case("pairwise_roc_auc_loss"), rank)
-    rows = 2 * 200
+    rows = 2 * 1000
     wide, labels = torch.randn(rows, 2).double(), (torch.rand(rows, 2) < 0.3).double()
     for tensor in (wide, labels):
         dist.broadcast(tensor, 0)
-    own = slice(0, 150) if rank == 0 else slice(150, None)
+    own = slice(0, 800) if rank == 0 else slice(800, None)
     outlier = wide.clone()
     outlier[3, 0] = 1e5
     narrow = gobj.generalized_cross_entropy(q=0.5, temperature=0.1)
@@ -262,14 +263,15 @@ def pairs_are_summed_on_grids_or_gathered(rank: int) -> None:
         (outlier, {}, 3),
         (wide, {"surrogate": gobj.hinge}, 3),
         (wide, {"fpr_range": (0.0, 0.3)}, 2),
+        (wide[:900], {}, 3),  # fewer than a grid has nodes
     ]
     for logits, options, calls in cases:
         leaf, joined = logits[own].clone().requires_grad_(), logits.clone().requires_grad_()
-        group = {"process_group": dist.group.WORLD}
+        group, classes = {"process_group": dist.group.WORLD}, labels[: len(logits)]
         with counted() as sizes:
-            loss = gobj.pairwise_roc_auc_loss(leaf, labels[own], **options, **group)
+            loss = gobj.pairwise_roc_auc_loss(leaf, classes[own], **options, **group)
         assert len(sizes) <= calls, (options, sizes)
-        want = gobj.pairwise_roc_auc_loss(joined, labels, **options)
+        want = gobj.pairwise_roc_auc_loss(joined, classes, **options)
         torch.testing.assert_close(loss, want, rtol=1e-6, atol=0)
         (slope,) = torch.autograd.grad(loss / RANKS, leaf)
         (want_slope,) = torch.autograd.grad(want, joined)
@@ -282,6 +284,74 @@ def pairs_are_summed_on_grids_or_gathered(rank: int) -> None:
     whole[0][3, 1] = part[0][3, 1] = torch.nan
     part[0] = part[0] if rank == 0 else whole[0][7:]
     assert gobj.pairwise_roc_auc_loss(*part, **group).isnan()
+
+
+@check
+def multipliers_of_an_optimiser_stay_the_same_on_all_ranks(rank: int) -> None:
+    whole, part = whole_and_part(Case("recall_at_precision_loss", "implicit"), rank)
+    for wrapped in (False, True):
+        joined = gobj.nn.AUCROCLoss(3, 2, process_group=None).double()
+        own: Any = gobj.nn.AUCROCLoss(3, 2).double()
+        called = nn.parallel.DistributedDataParallel(own) if wrapped else own
+        for criterion, batch in ((joined, whole), (called, part)):
+            optimizer = torch.optim.SGD(criterion.parameters(), 0.5)
+            for _ in range(5):
+                optimizer.zero_grad()
+                criterion(*batch).backward()
+                optimizer.step()
+        torch.testing.assert_close(leaves(own.state), leaves(joined.state))
+        assert own.threshold.abs().sum() > 0
+
+
+@check
+def a_group_that_is_none_is_refused(rank: int) -> None:
+    _, part = whole_and_part(Case("recall_at_precision_loss", "implicit"), rank)
+    foreign = [dist.new_group([other]) for other in range(RANKS)]
+    state = gobj.init_state((3,))
+    for wrong in ("world", "gloo", 3, foreign[1 - rank]):
+        options: Any = {"process_group": wrong}
+        for call in (
+            lambda o=options: gobj.tpr_at_fpr_loss(*part, state, target_fpr=0.1, **o),
+            lambda o=options: gobj.f_beta_loss(*part, **o),
+            lambda o=options: gobj.poly1_focal_loss(*part, **o),
+            lambda o=options: curve_merge(curve_init((3,)), **o),
+        ):
+            with pytest.raises(ValueError, match="`process_group` must be a process group that"):
+                call()
+    for name in ("wrld", "", 3):
+        for made in (gobj.nn.FBetaLoss, gobj.nn.AveragePrecisionLoss):
+            with pytest.raises(
+                ValueError, match="`process_group` must be a process group, 'world'"
+            ):
+                made(process_group=name)
+
+
+@check
+def a_copy_of_a_module_keeps_its_group(rank: int) -> None:
+    _, part = whole_and_part(Case("recall_at_precision_loss", "implicit"), rank)
+    group: Any = dist.group.WORLD
+    for made in (gobj.nn.FBetaLoss, functools.partial(gobj.nn.AveragePrecisionLoss, 3)):
+        criterion = made(process_group=group)
+        copied = copy.deepcopy(criterion)
+        torch.testing.assert_close(copied(*part), criterion(*part))
+        with counted() as sizes:
+            copied(*part)
+        assert len(sizes) == 1
+
+
+@check
+def embeddings_may_have_weights_on_one_rank(rank: int) -> None:
+    embeddings, labels = torch.randn(12, 4).double(), torch.arange(12, dtype=torch.int16) % 3
+    dist.broadcast(embeddings, 0)
+    rows = slice(0, 5) if rank == 0 else slice(5, None)
+    weights = torch.ones(12) if rank else None
+    want = gobj.binomial_deviance_loss(embeddings, labels)
+    for kind in (labels, labels.double()):
+        own = None if weights is None else weights[rows]
+        loss = gobj.binomial_deviance_loss(
+            embeddings[rows], kind[rows], weights=own, process_group=dist.group.WORLD
+        )
+        torch.testing.assert_close(loss, want)
 
 
 @check

@@ -125,6 +125,32 @@ def steps_and_modules(rank: int, ranks: int) -> None:
     group = {"process_group": dist.group.WORLD}
     with pytest.raises(ValueError, match="`process_group` must be None where the mesh"):
         case(spread(logits, mesh, [Shard(0)]), labels, start, **group)
+    small = init_device_mesh("cpu", (ranks, 1), mesh_dim_names=("data", "model"))["model"]
+    with pytest.raises(ValueError, match="`process_group` must be given, or None"):
+        made()(spread(logits, small, [Shard(1)]), labels)
+    with pytest.raises(ValueError, match="`process_group` must not hold ranks between which"):
+        case(spread(logits, mesh, [Shard(1)]), labels, start, **group)
+    for placements in ([Shard(0)], [Shard(1)]):
+        shard = spread(logits, mesh, placements)
+        parts = [(shard[:8], labels[:8]), (shard[8:], labels[8:])]
+        for order in ("weigh_first", "update_first"):
+            rule = gobj.ImplicitMultiplier(order=order)
+            criterion, reference = made(rule=rule).double(), made(rule=rule).double()
+            reference.process_group = None
+            want = reference(logits, labels)
+            one_pass = order == "weigh_first"
+            with criterion.accumulating(ROWS if one_pass else None):
+                for part in () if one_pass else parts:
+                    criterion.observe(*part)
+                losses = [whole(criterion(*part)) for part in parts]
+            torch.testing.assert_close(sum(losses), want)
+            torch.testing.assert_close(leaves(criterion.state), leaves(reference.state))
+        own, joined = (gobj.nn.AUCROCLoss(LABELS, 2).double() for _ in range(2))
+        joined.process_group = None
+        own(shard, labels).backward()
+        joined(logits, labels).backward()
+        torch.testing.assert_close(own.threshold.grad, joined.threshold.grad)
+        torch.testing.assert_close(own.multiplier.grad, joined.multiplier.grad)
     columns = (logits[rank::ranks], labels[rank::ranks])  # examples of one rank, labels of all
     alone = init_device_mesh("cpu", (ranks, 1), mesh_dim_names=("data", "model"))["model"]
     shard = spread(columns[0], alone, [Shard(1)]).requires_grad_()
@@ -171,6 +197,23 @@ def heads(_: int, ranks: int) -> None:
             torch.testing.assert_close(whole(loss), wanted)
             torch.testing.assert_close([whole(x) for x in got], list(slopes))
             torch.testing.assert_close(leaves(moved), leaves(after))
+
+
+def head_without_rows(_: int, ranks: int) -> None:
+    """Refuse a head of which a rank has no row, and a group of ranks with other rows, on all."""
+    mesh = init_device_mesh("cpu", (ranks,))
+    for number, options, argument in (
+        (ranks + 1, {}, "weight"),
+        (2 * ranks, {"process_group": dist.group.WORLD}, "process_group"),
+    ):
+        weight = spread(torch.ones(number, 4), mesh, [Shard(0)])
+        batch = torch.ones(3, 4), weight, torch.ones(3, number), gobj.init_state((number,))
+        with pytest.raises(ValueError, match=f"`{argument}` must "):
+            gobj.linear_constrained_loss(gobj.tpr_at_fpr(0.1), *batch, **options)
+
+
+def test_a_head_has_rows_on_each_rank() -> None:
+    on_ranks(4, head_without_rows)
 
 
 @pytest.mark.parametrize("ranks", [2])

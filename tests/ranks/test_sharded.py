@@ -130,6 +130,22 @@ def steps_and_modules(rank: int, ranks: int) -> None:
         made()(spread(logits, small, [Shard(1)]), labels)
     with pytest.raises(ValueError, match="`process_group` must not hold ranks between which"):
         case(spread(logits, mesh, [Shard(1)]), labels, start, **group)
+    columns = (logits[rank::ranks], labels[rank::ranks])  # examples of one rank, labels of all
+    alone = init_device_mesh("cpu", (ranks, 1), mesh_dim_names=("data", "model"))["model"]
+    shard = spread(columns[0], alone, [Shard(1)]).requires_grad_()
+    loss, after = case(shard, columns[1], start, **group)
+    want, joined = case(logits, labels, start)
+    torch.testing.assert_close(leaves(after), leaves(joined))
+    total = whole(loss).detach().clone()
+    dist.all_reduce(total)
+    torch.testing.assert_close(total / ranks, want)
+
+
+def parts_and_multipliers(_: int, ranks: int) -> None:
+    """Accumulate parts of sharded logits, and differentiate in multipliers."""
+    mesh, case = init_device_mesh("cpu", (ranks,)), Case("recall_at_precision_loss", "implicit")
+    logits, labels, _weights = sample(case, ROWS, (LABELS,))
+    made = functools.partial(gobj.nn.RecallAtPrecisionLoss, 0.7, LABELS)
     for placements in ([Shard(0)], [Shard(1)]):
         shard = spread(logits, mesh, placements)
         parts = [(shard[:8], labels[:8]), (shard[8:], labels[8:])]
@@ -151,15 +167,10 @@ def steps_and_modules(rank: int, ranks: int) -> None:
         joined(logits, labels).backward()
         torch.testing.assert_close(own.threshold.grad, joined.threshold.grad)
         torch.testing.assert_close(own.multiplier.grad, joined.multiplier.grad)
-    columns = (logits[rank::ranks], labels[rank::ranks])  # examples of one rank, labels of all
-    alone = init_device_mesh("cpu", (ranks, 1), mesh_dim_names=("data", "model"))["model"]
-    shard = spread(columns[0], alone, [Shard(1)]).requires_grad_()
-    loss, after = case(shard, columns[1], start, **group)
-    want, joined = case(logits, labels, start)
-    torch.testing.assert_close(leaves(after), leaves(joined))
-    total = whole(loss).detach().clone()
-    dist.all_reduce(total)
-    torch.testing.assert_close(total / ranks, want)
+
+
+def test_parts_and_multipliers_take_shards() -> None:
+    on_ranks(2, parts_and_multipliers)
 
 
 def test_steps_and_modules_take_shards() -> None:

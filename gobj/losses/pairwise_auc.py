@@ -111,7 +111,7 @@ def pairwise_roc_auc_loss(
         if total is not None:
             return total.to(batch.scores)
     scores, positive, negative = rows_of_ranks(list(examples), process_group)
-    broken = _Examples(scores, positive, negative).broken()
+    broken = _missing(scores)
     scores = scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)
     if not whole:
         negative = _from_the_top(scores.detach(), negative, *fpr_range)
@@ -132,15 +132,11 @@ class _Examples(NamedTuple):
     positive: Tensor
     negative: Tensor
 
-    def broken(self) -> Tensor:
-        """Return NaN for a label with a missing score, or with what is no label or weight."""
-        return 0 * (self.scores.detach() + self.positive + self.negative).sum(0)
-
     def joined_by_grids(
         self, surrogate: Surrogate, group: Group, reduction: Reduction
     ) -> Tensor | None:
         """Return the loss over the rows of all ranks; None where it is better to gather them."""
-        broken, scores = self.broken(), self.scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)
+        broken, scores = _missing(self.scores), self.scores.nan_to_num(0.0, MAX_SCORE, -MAX_SCORE)
         ends = functional.pad(scores.detach(), (0, 0, 0, 1), value=math.inf)
         high = ends.nan_to_num(posinf=-math.inf).amax(0)
         low, high, most = range_over_ranks(ends.amin(0), high, scores.shape[0], group)
@@ -156,6 +152,11 @@ class _Examples(NamedTuple):
         sums = sum_of_pairs(above, below, low, high, surrogate)
         totals = (sums * _scale(positives, negatives) + broken).sum() / max(scores.shape[1], 1)
         return totals if reduction == "mean" else totals * number.squeeze()
+
+
+def _missing(scores: Tensor) -> Tensor:
+    """Return NaN for a label with a missing score; what is no label or weight is in the scale."""
+    return 0 * scores.detach().sum(0)
 
 
 def _scale(positives: Tensor, negatives: Tensor) -> Tensor:

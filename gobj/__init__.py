@@ -16,12 +16,15 @@ Soft counts: f_beta_loss and others, confusion_metric_loss, soft_confusion.
 Other losses: poly1_cross_entropy_loss, poly1_focal_loss, binomial_deviance_loss.
 Labels and weights: multilabel_from_multiclass, class_weights_from_counts, weights_from_labels,
     weighted_sum_over_heads, unet_weight_map.
+Thresholds for new data: fit_threshold, fit_threshold_to_curve, certify, explain, adjust_threshold;
+    what to watch: diagnose.
 Curves over batches, and the threshold to deploy: gobj.metrics.
 """
 
 from gobj import metrics, nn
 from gobj._batch import Sums
 from gobj.constrained import constrained_loss, observe, update, weigh
+from gobj.diagnosis import Diagnosis, diagnose
 from gobj.duals.focus import FocusedCrossEntropy
 from gobj.duals.implicit import ImplicitMultiplier
 from gobj.duals.lagrangian import DualAscent, FrozenDual, OptimizerAscent
@@ -56,6 +59,16 @@ from gobj.objectives.recall_at_precision import recall_at_precision, recall_at_p
 from gobj.objectives.roc_auc import roc_auc, roc_auc_loss
 from gobj.objectives.specificity_at_npv import specificity_at_npv, specificity_at_npv_loss
 from gobj.objectives.tpr_at_fpr import tpr_at_fpr, tpr_at_fpr_loss
+from gobj.operating_point import (
+    Certificate,
+    OperatingPoint,
+    Shift,
+    adjust_threshold,
+    certify,
+    explain,
+    fit_threshold,
+    fit_threshold_to_curve,
+)
 from gobj.problem import LinearForm, Problem
 from gobj.state import AreaState, DualState, load_state_dict, state_dict
 from gobj.surrogates import (
@@ -74,14 +87,16 @@ __version__ = "0.1.0"
 
 # fmt: off
 __all__ = [
-    "AreaState", "DualAscent", "DualRule", "DualState", "FocusedCrossEntropy", "FrozenDual",
-    "ImplicitMultiplier", "LinearForm", "OptimizerAscent", "Pairs", "Problem", "SoftConfusion",
-    "Sums", "Surrogate", "accuracy_loss", "annealed_amplification", "average_precision",
+    "AreaState", "Certificate", "Diagnosis", "DualAscent", "DualRule", "DualState",
+    "FocusedCrossEntropy", "FrozenDual", "ImplicitMultiplier", "LinearForm", "OperatingPoint",
+    "OptimizerAscent", "Pairs", "Problem", "Shift", "SoftConfusion", "Sums", "Surrogate",
+    "accuracy_loss", "adjust_threshold", "annealed_amplification", "average_precision",
     "average_precision_loss", "balanced_accuracy_loss", "binomial_deviance_loss",
-    "binomial_deviance_of_pairs", "class_weights_from_counts", "confusion_metric_loss",
-    "constrained_loss", "cross_entropy", "f_beta_loss", "fpr_at_tpr", "fpr_at_tpr_loss",
-    "generalized_cross_entropy", "geometric_mean_loss", "hinge", "init_state", "jaccard_loss",
-    "lagrangian", "linear_constrained_loss", "load_state_dict", "matthews_loss", "metrics",
+    "binomial_deviance_of_pairs", "certify", "class_weights_from_counts", "confusion_metric_loss",
+    "constrained_loss", "cross_entropy", "diagnose", "explain", "f_beta_loss", "fit_threshold",
+    "fit_threshold_to_curve", "fpr_at_tpr", "fpr_at_tpr_loss", "generalized_cross_entropy",
+    "geometric_mean_loss", "hinge", "init_state", "jaccard_loss", "lagrangian",
+    "linear_constrained_loss", "load_state_dict", "matthews_loss", "metrics",
     "multilabel_from_multiclass", "nn", "observe", "pairs_from_labels", "pairwise_roc_auc_loss",
     "poly1_cross_entropy_loss", "poly1_focal_loss", "precision_at_recall",
     "precision_at_recall_loss", "precision_loss", "precision_recall_auc",

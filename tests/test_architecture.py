@@ -40,14 +40,20 @@ LAYERS = [
     ["gobj._view", "gobj.sharded"],
     ["gobj.constrained", "gobj.accumulation", "gobj.stateless", "gobj.state_module", "gobj.linear"],
     ["gobj.modules", "gobj.losses", "gobj.metrics", "gobj.weight_map"],
+    ["gobj.operating_point", "gobj.diagnosis"],
     ["gobj.objectives", "gobj.weights"],
     ["gobj.classical"],
     ["gobj.nn"],
 ]
 # What answers on a table uses the libraries of an extra; all else needs torch alone.
 STUDY = ("gobj.study", "gobj.__main__")
-READERS = "gobj.state_module", "gobj.stateless", "gobj.distributed"
-LARGEST_MODULE, LARGEST_BODY, LARGEST_CORE = 200, 45, 3500
+READERS = (
+    "gobj.state_module",
+    "gobj.stateless",
+    "gobj.distributed",
+    "gobj.operating_point.certificate",
+)
+LARGEST_MODULE, LARGEST_BODY, LARGEST_CORE = 200, 45, 4000
 
 each_module = pytest.mark.parametrize("module", TREES)
 
@@ -172,7 +178,7 @@ def test_modules_stay_small(module: str) -> None:
 def test_the_package_stays_small() -> None:
     core = [name for name in TREES if not name.startswith("gobj.study")]
     assert sum(map(code_lines, core)) <= LARGEST_CORE
-    assert len(core) <= 56
+    assert len(core) <= 64
 
 
 @each_module
@@ -201,7 +207,7 @@ def test_errors_are_raised_in_one_place(module: str) -> None:
 def test_losses_never_read_a_value_back(module: str) -> None:
     reading = {"item", "tolist", "numpy", "cpu", "nonzero", "unique", "masked_select", "argwhere"}
     used = {node.attr for node in ast.walk(TREES[module]) if isinstance(node, ast.Attribute)}
-    # modules show and save their settings,
+    # modules show and save their settings, a certificate explains itself,
     # and to gather rows needs their number on every rank
     assert not reading & used or module in READERS
 

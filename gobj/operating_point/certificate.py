@@ -1,0 +1,302 @@
+"""Thresholds at which a constraint holds on new data, with confidence, in finite samples."""
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gobj._checks import Number, check_choice, check_number, refuse
+from gobj.operating_point._binomial import (
+    binomial_cdf,
+    lower_bound,
+    most_successes,
+    upper_bound,
+)
+from gobj.operating_point._cuts import Cuts, Rate, check_point, cuts_of_sample, rate_of
+from gobj.operating_point.fit import OperatingPoint, best_of
+from gobj.problem import LinearForm, Problem, absent
+
+Simultaneous = Literal["none", "bonferroni"]
+LATER = 0.5  # of the confidence of a start goes to the next: good scores reject from the first
+MOST_TESTS = 1024  # cuts that are tested, evenly on a log scale of what they call
+
+
+class Certificate(NamedTuple):
+    """A threshold and what is certain about it; every tensor is ``[*labels]``.
+
+    Attributes:
+        threshold: An example is called positive where ``logit > threshold``. Where nothing can be
+            certified, ``+inf`` or ``-inf``: the end at which the constraint is met best.
+        feasible: Whether the sample supports a threshold.
+        rate: Share of the events that break the constraint among those that it is about, on the
+            sample: 1 - recall, FPR, 1 - precision, 1 - NPV, or the share that is flagged.
+        rate_bound: What this share is below on new data, with the confidence.
+        rate_limit: What it has to be below.
+        cost_rate: The same share of the cost: of missed positives, or of false alarms.
+        cost_low: Lower end of its interval, on both sides with the confidence.
+        cost_high: Upper end of its interval.
+        examples: Weight of the sample.
+        examples_needed: About how many examples would support a threshold: at most ``examples``
+            where one is feasible, ``inf`` where the sample shows none that would.
+        point: What the sample shows at the threshold.
+    """
+
+    threshold: Tensor
+    feasible: Tensor
+    rate: Tensor
+    rate_bound: Tensor
+    rate_limit: Tensor
+    cost_rate: Tensor
+    cost_low: Tensor
+    cost_high: Tensor
+    examples: Tensor
+    examples_needed: Tensor
+    point: OperatingPoint
+
+
+def certify(
+    logits: Tensor,
+    labels: Tensor,
+    problem: Problem,
+    *,
+    confidence: float = 0.95,
+    simultaneous: Simultaneous = "none",
+    weights: Number | None = None,
+    ignore_index: int | None = None,
+) -> Certificate:
+    r"""Choose a threshold at which the constraint holds on new data, with confidence.
+
+    .. math:: \Pr\bigl[\,g(\hat t) \le 0 \text{ for the distribution}\,\bigr] \ge 1 - \delta
+
+    over samples of independent examples of that distribution that no training has seen, whatever
+    the distribution and the model. No test is approximate. A sample too small says so.
+
+    **Recall, FPR and budgets** are about all positives, all negatives or all examples, and rise or
+    fall with the threshold: the threshold is an order statistic, the last at which as many bad
+    events are as rare as :math:`\delta` at the limit.
+
+    **Precision and NPV** are about those that are called. Given a threshold at a score, those above
+    it are independent draws, so that their number of bad events has a binomial tail at each number
+    of calls. The numbers are tested from few calls to many; numbers that double start with equal
+    parts of :math:`\delta`, each passes on what it has while it rejects (a fallback procedure), and
+    the first that fails stops it. The guarantee is exact if the constraint, once broken on the way
+    down, stays so; where it is broken only between two neighbouring scores of the sample and met
+    again below, it can be missed more often.
+
+    Any other problem whose constraint limits one rate is treated by the same two ways.
+
+    Args:
+        logits: Scores of the examples, any that rank, shape ``[n, *labels]``.
+        labels: 1 for a positive and 0 for a negative, shape of the logits.
+        problem: Pair of linear forms, such as ``gobj.recall_at_precision(0.9)``.
+        confidence: Probability :math:`1 - \delta` that the constraint holds, in (0, 1).
+        simultaneous: ``"none"`` for the confidence of each label by itself, ``"bonferroni"`` for
+            that of all labels at once.
+        weights: Whole numbers at or above 0, which repeat examples: scalar, ``[n]`` or up to
+            ``[n, *labels]``; 1 by default. With others nothing is certain.
+        ignore_index: Label that marks an example as absent; None for no such label.
+
+    Returns:
+        The certificate, in float64.
+
+    Raises:
+        ValueError: If a shape, a dtype, a number or a name is not as above, or the constraint is
+            no limit of one rate.
+
+    Example:
+        >>> import gobj, torch
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> labels = torch.arange(2000) % 5 == 0
+        >>> logits = torch.randn(2000, generator=draw) + 3 * labels
+        >>> problem = gobj.recall_at_precision(0.8)
+        >>> certificate = gobj.certify(logits, labels, problem)
+        >>> fitted = gobj.fit_threshold(logits, labels, problem)
+        >>> bool(certificate.threshold > fitted.threshold)
+        True
+        >>> bool(certificate.feasible), f"{1 - certificate.rate_bound:.2f}"
+        (True, '0.80')
+        >>> print(gobj.explain(gobj.certify(logits[:100], labels[:100], problem)))
+        The sample of 100 does not support a threshold: about 163 examples would.
+
+    References:
+        Angelopoulos et al., `Learn then Test: Calibrating Predictive Algorithms to Achieve Risk
+        Control <https://arxiv.org/abs/2110.01052>`_, Annals of Applied Statistics 2025; Wiens, A
+        fixed sequence Bonferroni procedure, Pharmaceutical Statistics 2003; Clopper and Pearson,
+        Biometrika 1934.
+    """
+    check_point(problem)
+    check_number("confidence", confidence, low=0, high=1)
+    check_choice("simultaneous", simultaneous, ("none", "bonferroni"))
+    cuts = cuts_of_sample(logits, labels, weights, ignore_index)
+    rate = rate_of(problem.constraint, cuts)
+    if rate is None:
+        refuse("problem", "have a constraint that limits one rate", problem.constraint)
+    number = max(math.prod(logits.shape[1:]), 1) if simultaneous == "bonferroni" else 1
+    miss = (1 - confidence) / number
+    rising = torch.as_tensor(problem.direction(), device=cuts.threshold.device) > 0
+    rising = rising.expand(cuts.threshold.shape[:-1])
+    certain = _certain(rate, miss, rising)
+    feasible = certain.any(-1)
+    index = torch.where(rising, 0, cuts.threshold.shape[-1] - 1).unsqueeze(-1)
+    end = torch.arange(cuts.threshold.shape[-1], device=index.device) == index
+    point = best_of(cuts, problem, torch.where(feasible.unsqueeze(-1), certain, end))
+    point = point._replace(feasible=feasible)
+    return _certificate(cuts, rate, problem.cost, point, miss, 1 - confidence)
+
+
+def _certain(rate: Rate, miss: float, rising: Tensor) -> Tensor:
+    """Tell at which cuts the rate is below its limit, with all but a probability ``miss``."""
+    bad, counted, limit = (x.broadcast_to(rate.bad.shape) for x in rate)
+    constant = _is_constant(counted)
+    most = most_successes(counted[..., :1], limit[..., :1], miss)
+    # the cut at which nothing bad can happen is no news
+    ordered = (bad <= most) & (counted > 0) & (most >= 0)
+    if bool(constant.all()):
+        return ordered
+    in_order = torch.where(rising.unsqueeze(-1), 1, 0).bool()
+    sides = (torch.where(in_order, x, x.flip(-1)) for x in (bad, counted, limit))
+    bad, counted, limit = sides
+    tested = _in_sequence(bad, counted, limit, miss)
+    return torch.where(constant, ordered, torch.where(in_order, tested, tested.flip(-1)))
+
+
+def _is_constant(counted: Tensor) -> Tensor:
+    """Tell whether a rate is a share of the same examples at every threshold."""
+    return (counted == counted[..., :1]).all(-1, keepdim=True)
+
+
+def _in_sequence(bad: Tensor, counted: Tensor, limit: Tensor, miss: float) -> Tensor:
+    """Test cuts from the first that count something to the last, by a fallback procedure."""
+    total = counted.amax(-1, keepdim=True)
+    alone = math.log(miss / 64) / torch.log1p(-limit[..., :1])  # 64: no more numbers double
+    first = alone.ceil().clamp(min=1)
+    steps = torch.arange(MOST_TESTS, device=bad.device) / (MOST_TESTS - 1)
+    sizes = (first * (total / first).clamp(min=1) ** steps).floor()
+    # the first cut that counts as many; repeated cuts have the same numbers
+    places = torch.searchsorted(counted.contiguous(), sizes).clamp(max=counted.shape[-1] - 1)
+    at = [x.gather(-1, places) for x in (bad, counted, limit)]
+    starts, own = torch.arange(MOST_TESTS, device=bad.device), torch.zeros_like(sizes)
+    for doubling in range(64):
+        start = first * 2.0**doubling
+        share = (1 - LATER) * LATER**doubling * (start <= total)
+        own = own + share * (starts == _first(sizes >= start))
+    p_values = binomial_cdf(*at)
+    level, alive = torch.zeros_like(total), torch.zeros_like(total)
+    rejected = []
+    for step in range(MOST_TESTS):
+        level = miss * own[..., step : step + 1] + torch.where(alive > 0, level, 0)
+        now = (p_values[..., step : step + 1] <= level) & (level > 0)
+        alive = now.to(level.dtype)
+        rejected.append(now)
+    certain = torch.zeros_like(bad)
+    certain = certain.scatter_reduce(-1, places, torch.cat(rejected, -1).double(), "amax")
+    return certain > 0
+
+
+def _first(condition: Tensor) -> Tensor:
+    """Return the first place at which a condition holds."""
+    return condition.to(torch.int8).argmax(-1, keepdim=True)
+
+
+def _certificate(
+    cuts: Cuts, rate: Rate, cost: LinearForm, point: OperatingPoint, miss: float, both: float
+) -> Certificate:
+    """Read bounds and intervals at a threshold."""
+    index = _first(cuts.threshold <= point.threshold.unsqueeze(-1)).squeeze(-1)
+    bad, counted = cuts.at(rate.bad, index), cuts.at(rate.counted, index)
+    limit = cuts.at(rate.limit.expand_as(cuts.threshold), index)
+    costly, priced = (cuts.at(x, index) for x in _cost_events(cuts, cost))
+    share = bad / torch.where(counted == 0, 1, counted)
+    # what has been tested in sequence is certain of the limit alone
+    in_order = _is_constant(rate.counted).squeeze(-1)
+    bound = torch.where(in_order, upper_bound(bad, counted, miss), limit)
+    return Certificate(
+        threshold=point.threshold,
+        feasible=point.feasible,
+        rate=share,
+        rate_bound=torch.where(point.feasible, bound, 1.0),
+        rate_limit=limit,
+        cost_rate=costly / torch.where(priced == 0, 1, priced),
+        cost_low=lower_bound(costly, priced, both / 2),
+        cost_high=upper_bound(costly, priced, both / 2),
+        examples=(cuts.positives + cuts.negatives).squeeze(-1),
+        examples_needed=_needed(cuts, rate, miss, point.feasible),
+        point=point,
+    )
+
+
+def _cost_events(cuts: Cuts, cost: LinearForm) -> tuple[Tensor, Tensor]:
+    """Return the weight of the events that cost, and of the classes that they are of."""
+    zero = torch.zeros_like(cuts.threshold)
+    costly, priced, events = zero, zero, cuts.events()
+    for name, coefficient in zip(events, cost, strict=False):
+        if not absent(coefficient):
+            costly = costly + events[name]
+    for names, weight in (
+        (("false_negative", "true_positive"), cuts.positives),
+        (("false_positive", "true_negative"), cuts.negatives),
+    ):
+        if not all(absent(getattr(cost, name)) for name in names):
+            priced = priced + weight
+    return costly, priced
+
+
+def _needed(cuts: Cuts, rate: Rate, miss: float, feasible: Tensor) -> Tensor:
+    """Return about how many examples would support a threshold, were the rates those seen.
+
+    The least over cuts: as many as a normal limit of the rate asks for, and as many as nothing bad
+    at all does.
+    """
+    share = rate.bad / torch.where(rate.counted == 0, 1, rate.counted)
+    quantile = torch.special.ndtri(torch.tensor(1 - miss, dtype=torch.float64))
+    room = (rate.limit - share).clamp(min=0)
+    spread = rate.limit * (1 - rate.limit) * quantile**2 / room.square()
+    counted = torch.maximum(spread, math.log(miss) / torch.log1p(-rate.limit))
+    total = cuts.positives + cuts.negatives
+    needed = torch.where((rate.counted > 0) & (room > 0), counted * total / rate.counted, torch.inf)
+    least = needed.amin(-1)
+    return torch.where(feasible, torch.minimum(least, total.squeeze(-1)), least).ceil()
+
+
+def explain(certificate: Certificate) -> str:
+    """Say in a sentence a label what a certificate is worth.
+
+    Args:
+        certificate: From :func:`certify`.
+
+    Returns:
+        A sentence, or one line for each label.
+
+    Raises:
+        ValueError: If it is not a certificate.
+
+    Example:
+        >>> import gobj, torch
+        >>> labels = torch.arange(1000) < 300
+        >>> certificate = gobj.certify(3.0 * labels, labels, gobj.tpr_at_fpr(0.1))
+        >>> print(gobj.explain(certificate))
+        Above 0 the rate stays below 0.0043, of at most 0.1, and the cost rate is 0 (0 to 0.012).
+
+    References:
+        See :func:`certify`.
+    """
+    if not isinstance(certificate, Certificate):
+        refuse("certificate", "come from gobj.certify", type(certificate))
+    columns = [x.reshape(-1).tolist() for x in certificate[:10]]
+    lines = []
+    for values in zip(*columns, strict=True):
+        threshold, feasible, _, bound, limit, cost, low, high, examples, needed = values
+        if feasible:
+            lines.append(
+                f"Above {threshold:.4g} the rate stays below {bound:.2g}, of at most {limit:.2g}, "
+                f"and the cost rate is {cost:.2g} ({low:.2g} to {high:.2g})."
+            )
+        elif math.isinf(needed):
+            lines.append(f"The sample of {examples:.0f} shows no threshold that meets the limit.")
+        else:
+            lines.append(
+                f"The sample of {examples:.0f} does not support a threshold: "
+                f"about {needed:.0f} examples would."
+            )
+    return "\n".join(lines)

@@ -1,24 +1,47 @@
-"""Binomial tails, exact: by the incomplete beta function, in float64."""
+"""Binomial tails, exact, in float64: a series from the last term on, which is the largest."""
+
+import math
 
 import torch
 from torch import Tensor
 
-MOST_STEPS = 20_000  # of the continued fraction, which needs about the root of the number
-STEPS_AT_ONCE = 16
-CLOSE = 1e-14
-HALVINGS = 60  # of an interval, until float64 has no middle
+DEVIATIONS = 10  # beyond so many standard deviations no term of a tail counts in float64
+AT_ONCE = 2**22  # terms that are summed at once
+WAYS = 64  # that an interval is cut into
+CLOSE = 1e-13  # width of an interval that is small enough
 
 
 def binomial_cdf(successes: Tensor, trials: Tensor, rate: Tensor) -> Tensor:
-    """Return the probability of at most so many successes; numbers need not be whole."""
+    """Return the probability of at most so many successes, ``[...]``."""
     both = 0 * (successes.double() + trials + rate)
-    successes, trials, rate = (x.double() + both for x in (successes, trials, rate))
-    inside = (successes >= 0) & (successes < trials) & (rate > 0) & (rate < 1)
-    k, n = torch.where(inside, successes, 0), torch.where(inside, trials, 1)
-    p = torch.where(inside, rate, 0.5)
-    tail = _incomplete_beta(n - k, k + 1, 1 - p)
-    certain = (successes >= trials) | ((rate <= 0) & (successes >= 0))
-    return torch.where(inside, tail, certain.double())
+    k, n, p = (x.double() + both for x in (successes, trials, rate))
+    above = k > n * p  # then what is left is the smaller tail
+    tail = _lower_tail(
+        torch.where(above, n - k - 1, k), n, torch.where(above, 1 - p, p).clamp(0, 1)
+    )
+    return torch.where(above, 1 - tail, tail)
+
+
+def _lower_tail(k: Tensor, n: Tensor, p: Tensor) -> Tensor:
+    """Sum the terms from ``k`` down, each of which follows from the one above it."""
+    inside = (k >= 0) & (p > 0) & (p < 1)
+    k, n, p = torch.where(inside, k, 0), torch.where(inside, n, 1), torch.where(inside, p, 0.5)
+    log_last = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    last = torch.exp(log_last + torch.xlogy(k, p) + torch.special.xlog1py(n - k, -p))
+    if k.numel() == 0:
+        return last
+    deviation = (n * p * (1 - p)).max().sqrt().item()
+    number = int(min(k.max().item(), DEVIATIONS * deviation + WAYS)) + 1
+    flat = [x.reshape(-1, 1) for x in (k, n, p / (1 - p))]
+    down = torch.arange(number, device=k.device, dtype=torch.float64)
+    rows, sums = max(AT_ONCE // number, 1), []
+    for start in range(0, len(flat[0]), rows):
+        part, trials, odds = (x[start : start + rows] for x in flat)
+        left = (part - down).clamp(min=0)
+        ratio = left / ((trials - left + 1) * odds)
+        sums.append(1 + ratio[:, :-1].cumprod(-1).sum(-1))
+    total = last * torch.cat(sums).view_as(last)
+    return torch.where(inside, total.clamp(max=1), 0)
 
 
 def upper_bound(successes: Tensor, trials: Tensor, miss: Tensor | float) -> Tensor:
@@ -26,61 +49,28 @@ def upper_bound(successes: Tensor, trials: Tensor, miss: Tensor | float) -> Tens
 
     The true rate is above it with at most that probability.
     """
-    low, high = torch.zeros_like(trials, dtype=torch.float64), torch.ones_like(trials).double()
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        likely = binomial_cdf(successes, trials, middle) > miss
-        low, high = torch.where(likely, middle, low), torch.where(likely, high, middle)
-    return torch.where(successes >= trials, 1.0, high)
-
-
-def lower_bound(successes: Tensor, trials: Tensor, miss: Tensor | float) -> Tensor:
-    """Return the greatest rate at which so many successes have probability ``miss``."""
-    return 1 - upper_bound(trials - successes, trials, miss)
+    low = torch.zeros_like(successes, dtype=torch.float64).unsqueeze(-1)
+    width, k, n = torch.ones_like(low), successes.unsqueeze(-1), trials.unsqueeze(-1)
+    for _ in range(math.ceil(-math.log(CLOSE) / math.log(WAYS))):
+        steps = torch.arange(1, WAYS, device=low.device) / WAYS
+        likely = binomial_cdf(k, n, low + steps * width) > miss
+        width = width / WAYS
+        low = low + likely.sum(-1, keepdim=True) * width
+    bound = (low + width).squeeze(-1)
+    return torch.where(successes >= trials, 1.0, bound)
 
 
 def most_successes(trials: Tensor, rate: Tensor, miss: Tensor | float) -> Tensor:
     """Return the most successes that have at most probability ``miss``; -1 if none does."""
-    low, high = torch.full_like(trials, -1.0, dtype=torch.float64), trials.double()
-    while bool((high - low > 1).any()):
-        middle = ((low + high) / 2).floor()
-        rare = binomial_cdf(middle, trials, rate) <= miss
-        narrow = high - low > 1
-        low = torch.where(narrow & rare, middle, low)
-        high = torch.where(narrow & ~rare, middle, high)
-    return low
-
-
-def _incomplete_beta(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
-    """Return the regularised incomplete beta function, for ``a`` and ``b`` above 0.
-
-    Lentz's evaluation of the continued fraction, on the side where it converges fast.
-    """
-    swap = x > (a + 1) / (a + b + 2)
-    a, b = torch.where(swap, b, a), torch.where(swap, a, b)
-    x = torch.where(swap, 1 - x, x)
-    log_front = torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
-    front = torch.exp(log_front + a * x.log() + b * torch.log1p(-x)) / a
-    tiny = torch.finfo(torch.float64).tiny
-    c, d = torch.ones_like(x), _away(1 - (a + b) * x / (a + 1), tiny).reciprocal()
-    value = d
-    for step in range(1, MOST_STEPS):
-        before = value
-        even = step * (b - step) * x / ((a + 2 * step - 1) * (a + 2 * step))
-        d, c = _away(1 + even * d, tiny).reciprocal(), _away(1 + even / c, tiny)
-        value = value * d * c
-        odd = -(a + step) * (a + b + step) * x / ((a + 2 * step) * (a + 2 * step + 1))
-        d, c = _away(1 + odd * d, tiny).reciprocal(), _away(1 + odd / c, tiny)
-        value = value * d * c
-        settled = step % STEPS_AT_ONCE == 0 and bool(
-            ((value - before).abs() <= CLOSE * value.abs()).all()
-        )
-        if settled:
-            break
-    tail = front * value
-    return torch.where(swap, 1 - tail, tail).clamp(0, 1)
-
-
-def _away(value: Tensor, tiny: float) -> Tensor:
-    """Keep a denominator away from 0."""
-    return torch.where(value.abs() < tiny, tiny, value)
+    low = torch.full_like(trials, -1.0, dtype=torch.float64).unsqueeze(-1)
+    n, p = trials.unsqueeze(-1).double(), rate.unsqueeze(-1)
+    step = torch.ones_like(low)
+    while bool((step * WAYS < n + 1).any()):
+        step = torch.where(step * WAYS < n + 1, step * WAYS, step)
+    while True:
+        places = low + torch.arange(1, WAYS + 1, device=low.device) * step
+        rare = (binomial_cdf(places.minimum(n), n, p) <= miss) & (places <= n)
+        low = low + rare.sum(-1, keepdim=True) * step
+        if bool((step == 1).all()):
+            return low.squeeze(-1)
+        step = (step / WAYS).clamp(min=1)

@@ -9,7 +9,6 @@ from torch import Tensor
 from gobj._checks import Number, check_choice, check_number, refuse
 from gobj.operating_point._binomial import (
     binomial_cdf,
-    lower_bound,
     most_successes,
     upper_bound,
 )
@@ -117,7 +116,7 @@ def certify(
         >>> bool(certificate.feasible), f"{1 - certificate.rate_bound:.2f}"
         (True, '0.80')
         >>> print(gobj.explain(gobj.certify(logits[:100], labels[:100], problem)))
-        The sample of 100 does not support a threshold: about 163 examples would.
+        The sample of 100 does not support a threshold: about 231 examples would.
 
     References:
         Angelopoulos et al., `Learn then Test: Calibrating Predictive Algorithms to Achieve Risk
@@ -169,29 +168,35 @@ def _is_constant(counted: Tensor) -> Tensor:
 def _in_sequence(bad: Tensor, counted: Tensor, limit: Tensor, miss: float) -> Tensor:
     """Test cuts from the first that count something to the last, by a fallback procedure."""
     total = counted.amax(-1, keepdim=True)
-    alone = math.log(miss / 64) / torch.log1p(-limit[..., :1])  # 64: no more numbers double
-    first = alone.ceil().clamp(min=1)
+    first = _least(limit[..., :1], miss)
     steps = torch.arange(MOST_TESTS, device=bad.device) / (MOST_TESTS - 1)
     sizes = (first * (total / first).clamp(min=1) ** steps).floor()
     # the first cut that counts as many; repeated cuts have the same numbers
     places = torch.searchsorted(counted.contiguous(), sizes).clamp(max=counted.shape[-1] - 1)
     at = [x.gather(-1, places) for x in (bad, counted, limit)]
-    starts, own = torch.arange(MOST_TESTS, device=bad.device), torch.zeros_like(sizes)
-    for doubling in range(64):
-        start = first * 2.0**doubling
-        share = (1 - LATER) * LATER**doubling * (start <= total)
-        own = own + share * (starts == _first(sizes >= start))
-    p_values = binomial_cdf(*at)
-    level, alive = torch.zeros_like(total), torch.zeros_like(total)
-    rejected = []
-    for step in range(MOST_TESTS):
-        level = miss * own[..., step : step + 1] + torch.where(alive > 0, level, 0)
-        now = (p_values[..., step : step + 1] <= level) & (level > 0)
-        alive = now.to(level.dtype)
-        rejected.append(now)
+    order, total = torch.arange(MOST_TESTS, device=bad.device), counted.amax(-1, keepdim=True)
+    p_values, passed = binomial_cdf(*at), torch.zeros_like(total)
+    rejected = torch.zeros_like(sizes, dtype=torch.bool)
+    for doubling in range(math.ceil(math.log2(max((total / first).max().item(), 1))) + 1):
+        start, end = (first * 2.0**more for more in (doubling, doubling + 1))
+        here = (order >= _first(sizes >= start)) & ((sizes < end) | (end > total))
+        level = passed + miss * (1 - LATER) * LATER**doubling * (start <= total)
+        kept = (p_values <= level) & (start <= total)
+        # of those in this stretch none before has failed
+        unbroken = torch.where(here, kept, True).cumprod(-1).bool()
+        rejected |= here & unbroken
+        passed = torch.where(unbroken[..., -1:], level, 0)
     certain = torch.zeros_like(bad)
-    certain = certain.scatter_reduce(-1, places, torch.cat(rejected, -1).double(), "amax")
+    certain = certain.scatter_reduce(-1, places, rejected.double(), "amax")
     return certain > 0
+
+
+def _least(limit: Tensor, miss: float) -> Tensor:
+    """Return the number of events from which a sequence starts: with some bad ones it can reject.
+
+    A sixty-fourth of the confidence would be enough for it if there was none.
+    """
+    return (math.log(miss / 64) / torch.log1p(-limit)).ceil().clamp(min=1)
 
 
 def _first(condition: Tensor) -> Tensor:
@@ -208,9 +213,15 @@ def _certificate(
     limit = cuts.at(rate.limit.expand_as(cuts.threshold), index)
     costly, priced = (cuts.at(x, index) for x in _cost_events(cuts, cost))
     share = bad / torch.where(counted == 0, 1, counted)
+    level = torch.tensor([miss, both / 2, both / 2], dtype=torch.float64, device=bad.device)
+    bounds = upper_bound(
+        torch.stack((bad, costly, priced - costly), -1),
+        torch.stack((counted, priced, priced), -1),
+        level.unsqueeze(-1),
+    )
     # what has been tested in sequence is certain of the limit alone
     in_order = _is_constant(rate.counted).squeeze(-1)
-    bound = torch.where(in_order, upper_bound(bad, counted, miss), limit)
+    bound = torch.where(in_order, bounds[..., 0], limit)
     return Certificate(
         threshold=point.threshold,
         feasible=point.feasible,
@@ -218,8 +229,8 @@ def _certificate(
         rate_bound=torch.where(point.feasible, bound, 1.0),
         rate_limit=limit,
         cost_rate=costly / torch.where(priced == 0, 1, priced),
-        cost_low=lower_bound(costly, priced, both / 2),
-        cost_high=upper_bound(costly, priced, both / 2),
+        cost_low=1 - bounds[..., 2],
+        cost_high=bounds[..., 1],
         examples=(cuts.positives + cuts.negatives).squeeze(-1),
         examples_needed=_needed(cuts, rate, miss, point.feasible),
         point=point,
@@ -249,10 +260,12 @@ def _needed(cuts: Cuts, rate: Rate, miss: float, feasible: Tensor) -> Tensor:
     at all does.
     """
     share = rate.bad / torch.where(rate.counted == 0, 1, rate.counted)
-    quantile = torch.special.ndtri(torch.tensor(1 - miss, dtype=torch.float64))
+    in_order = _is_constant(rate.counted)
+    level = torch.where(in_order, miss, miss * (1 - LATER)).double()
     room = (rate.limit - share).clamp(min=0)
-    spread = rate.limit * (1 - rate.limit) * quantile**2 / room.square()
-    counted = torch.maximum(spread, math.log(miss) / torch.log1p(-rate.limit))
+    spread = rate.limit * (1 - rate.limit) * torch.special.ndtri(1 - level).square()
+    alone = torch.where(in_order, level.log() / torch.log1p(-rate.limit), _least(rate.limit, miss))
+    counted = torch.maximum(spread / room.square(), alone)
     total = cuts.positives + cuts.negatives
     needed = torch.where((rate.counted > 0) & (room > 0), counted * total / rate.counted, torch.inf)
     least = needed.amin(-1)

@@ -1,0 +1,1 @@
+"""Thresholds for new data."""

@@ -49,10 +49,11 @@ def diagnose(
     .. math:: c(f, b), \quad g(f, b), \quad
         \hat L(f, \lambda, b) - \bigl(c(f, b) + \lambda\, g(f, b)\bigr) \ge 0
 
-    In the course of training the cost falls; the constraint does not: it swings about 0 in batches
-    and comes to rest there, as do multiplier and threshold. The bound falls like a loss while the
-    multiplier stands, and the gap with the errors of calibration; neither has to reach 0. A
-    constraint that stays above 0 while the multiplier grows is out of reach.
+    In the course of training the cost falls. The constraint does not: it comes down to 0 and swings
+    about it, as multiplier and threshold come to rest. A constraint that stays above 0 while the
+    multiplier grows is out of reach. The bound is no measure of progress: it rises with the
+    multiplier, and with the scale of the logits, while the exact value falls;
+    :func:`gobj.plot.training` and :func:`gobj.plot.bound` draw both.
 
     The numbers are tensors without gradient, to be logged as they are:
     ``writer.add_scalar("constraint", d.constraint, step)`` for TensorBoard,
@@ -99,7 +100,8 @@ def diagnose(
         dtype = torch.promote_types(logits.dtype, torch.float32)
         state = cast(state, dtype)
         form = problem_at(problem, state)
-        multiplier, threshold = state.multiplier.clamp(min=0), state.threshold
+        # copies: the buffers of a module move on
+        multiplier, threshold = state.multiplier.clamp(min=0), state.threshold.clone()
         if isinstance(state, AreaState):
             anchors = threshold.shape[-1]
             logits, labels = (x.unsqueeze(-1).expand(*x.shape, anchors) for x in (logits, labels))

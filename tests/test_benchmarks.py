@@ -10,6 +10,7 @@ from torch.nn import functional
 import gobj
 from benchmarks import (
     aims,
+    certificates,
     comparing,
     confusion,
     deep,
@@ -236,3 +237,15 @@ def test_scale_times_a_sweep_and_a_long_run(capsys: pytest.CaptureFixture[str]) 
     last = capsys.readouterr().out.splitlines()[-1]
     precision = float(last.split("precision")[1].split()[0])
     assert 0.7 < precision < 0.9
+
+
+def test_certificates_are_simulated_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    found = list(certificates.simulate(1000, 0.5, None, repeats=40))
+    assert [name for name, *_ in found] == list(certificates.AIMS)
+    for _, misses, feasible, reached, best in found:
+        assert misses <= 0.2
+        assert feasible > 0.5
+        assert reached <= best
+    assert certificates.main(["--only", "controllers", "--seeds", "1", "--tables", "ad_data"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" met ")[0].strip() for line in lines[-3:]] == list(certificates.METHODS)

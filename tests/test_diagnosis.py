@@ -27,6 +27,17 @@ def test_values_are_those_that_the_state_is_updated_by(case: Case) -> None:
     assert bool((seen.gap >= -1e-9).all())
 
 
+def test_what_was_seen_stays_when_a_module_moves_on() -> None:
+    criterion, problem = gobj.nn.TPRAtFPRLoss(0.1), gobj.tpr_at_fpr(0.1)
+    batch = torch.linspace(-1, 1, 30).unsqueeze(1), (torch.arange(30) > 20).unsqueeze(1)
+    history = []
+    for _ in range(3):
+        criterion(*batch)
+        history.append(gobj.diagnose(problem, *batch, criterion.state))
+    assert len({seen.threshold.item() for seen in history}) == 3
+    assert len({seen.multiplier.item() for seen in history}) == 3
+
+
 POINTS = [case for case in STATEFUL if case.rule_name == "implicit"]
 
 

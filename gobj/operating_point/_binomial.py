@@ -7,8 +7,8 @@ from torch import Tensor
 
 DEVIATIONS = 10  # beyond so many standard deviations no term of a tail counts in float64
 AT_ONCE = 2**22  # terms that are summed at once
-WAYS = 64  # that an interval is cut into
-CLOSE = 1e-13  # width of an interval that is small enough
+WAYS = 128  # that an interval is cut into
+CLOSE = 1e-10  # width of an interval that is small enough
 
 
 def binomial_cdf(successes: Tensor, trials: Tensor, rate: Tensor) -> Tensor:

@@ -85,6 +85,10 @@ def certify(
 
     Any other problem whose constraint limits one rate is treated by the same two ways.
 
+    **Several targets at once**: one label a target, ``logits.unsqueeze(-1).expand(*shape, K)`` with
+    a tensor of ``K`` targets, or the ``K`` columns of a model that was trained for all of them;
+    with ``"bonferroni"`` the whole front is certain at once.
+
     Args:
         logits: Scores of the examples, any that rank, shape ``[n, *labels]``.
         labels: 1 for a positive and 0 for a negative, shape of the logits.

@@ -10,6 +10,7 @@
 import argparse
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -170,7 +171,9 @@ def by_mapie(
         else risk_control.false_positive_rate,
         **options,
     )
-    controller.calibrate(scores.numpy()[:, None], labels.int().numpy())
+    with warnings.catch_warnings():  # where no threshold is valid, as is counted here
+        warnings.simplefilter("ignore", UserWarning)
+        controller.calibrate(scores.numpy()[:, None], labels.int().numpy())
     place = controller.best_predict_param
     if place is None:
         return (math.inf if aim.builder(target).direction() == 1 else -math.inf), False

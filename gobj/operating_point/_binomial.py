@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-DEVIATIONS = 10  # beyond so many standard deviations no term of a tail counts in float64
+DEVIATIONS = 9  # below the last term, beyond which none counts in float64
 AT_ONCE = 2**22  # terms that are summed at once
-WAYS = 128  # that an interval is cut into
+WAYS = 64  # that an interval is cut into
 CLOSE = 1e-10  # width of an interval that is small enough
 
 
@@ -31,7 +31,7 @@ def _lower_tail(k: Tensor, n: Tensor, p: Tensor) -> Tensor:
     if k.numel() == 0:
         return last
     deviation = (n * p * (1 - p)).max().sqrt().item()
-    number = int(min(k.max().item(), DEVIATIONS * deviation + WAYS)) + 1
+    number = int(min(k.max().item(), DEVIATIONS * deviation + 16)) + 1
     flat = [x.reshape(-1, 1) for x in (k, n, p / (1 - p))]
     down = torch.arange(number, device=k.device, dtype=torch.float64)
     rows, sums = max(AT_ONCE // number, 1), []

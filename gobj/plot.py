@@ -26,7 +26,8 @@ def precision_recall(axes: Any, curve: Curve, found: Found | None = None) -> Any
     Args:
         axes: Matplotlib axes.
         curve: Of one label, from ``gobj.metrics.curve_points``.
-        found: What :func:`gobj.fit_threshold` or :func:`gobj.certify` returned.
+        found: What :func:`gobj.fit_threshold` or :func:`gobj.certify` returned, of a problem that
+            limits precision.
 
     Returns:
         The axes.
@@ -56,7 +57,7 @@ def precision_recall(axes: Any, curve: Curve, found: Found | None = None) -> Any
     if found is not None:
         point = found.point if isinstance(found, Certificate) else found
         _mark(axes, point.recall, point.precision, point.threshold)
-    if isinstance(found, Certificate):
+    if isinstance(found, Certificate) and bool(found.feasible):
         _band(axes.axhspan, 1 - found.rate_limit, 1.0, "certified precision")
         _band(axes.axvspan, 1 - found.cost_high, 1 - found.cost_low, "interval of recall")
     _legend(axes)
@@ -105,7 +106,7 @@ def roc(axes: Any, curve: Curve, found: Found | None = None, *, log: bool = Fals
     if found is not None:
         point = found.point if isinstance(found, Certificate) else found
         _mark(axes, point.fpr, point.recall, point.threshold)
-    if isinstance(found, Certificate):
+    if isinstance(found, Certificate) and bool(found.feasible):
         _band(axes.axvspan, 0.0, found.rate_bound, "certified false positive rate")
         _band(axes.axhspan, 1 - found.cost_high, 1 - found.cost_low, "interval of recall")
     _legend(axes)

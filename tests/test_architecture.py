@@ -57,7 +57,7 @@ READERS = (
     "gobj.operating_point",
     "gobj.plot",
 )
-LARGEST_MODULE, LARGEST_BODY, LARGEST_CORE = 200, 45, 4000
+LARGEST_MODULE, LARGEST_BODY, LARGEST_CORE = 200, 45, 4100
 
 each_module = pytest.mark.parametrize("module", TREES)
 

@@ -63,11 +63,15 @@ class Rate(NamedTuple):
         bad: Weight of the events that break the constraint, ``[*labels, m]``.
         counted: Weight of the events that the rate is a share of, likewise.
         limit: The rate at which the constraint is just met, ``[*labels, 1]``.
+        of_calls: Whether a higher threshold repairs it: bad events are calls as positive.
+        of_all: Whether it is a share of the same examples at every threshold.
     """
 
     bad: Tensor
     counted: Tensor
     limit: Tensor
+    of_calls: bool
+    of_all: bool
 
 
 def cuts_of_curve(curve: Curve) -> Cuts:
@@ -99,7 +103,8 @@ def rate_of(form: LinearForm, cuts: Cuts) -> Rate | None:
 
     An example costs one of four numbers, by its class and by its call. If those that are not 0 are
     one number above and one below, the form is at most 0 where the share of the first among both
-    is at most a limit.
+    is at most a limit. Bad events have to lie on one side of the threshold, and to be a share of
+    the same examples always, or of those on their side.
     """
     costs = {
         "false_negative": _sum(form.false_negative, form.positives),
@@ -112,15 +117,26 @@ def rate_of(form: LinearForm, cuts: Cuts) -> Rate | None:
     prices = torch.stack(numbers).to(cuts.threshold.device)
     worst, best = prices.amax(0), prices.amin(0)
     near = ROUNDING * prices.abs().amax(0)
-    bad, good = (prices - worst).abs() <= near, (prices - best).abs() <= near
-    if not bool((bad | good | (prices.abs() <= near)).all() & ((worst > 0) & (best < 0)).all()):
+    free = prices.abs() <= near
+    bad, good = ~free & ((prices - worst).abs() <= near), ~free & ((prices - best).abs() <= near)
+    masks = bad.reshape(4, -1), good.reshape(4, -1)  # in the order of the costs
+    alike = all(bool((mask == mask[:, :1]).all()) for mask in masks)
+    fits = (bad | good | free).all() & ((worst > 0) & (best < 0)).all()
+    if not (alike and bool(fits)):
+        return None
+    missed, alarm, hit, passed = (masks[0] | masks[1])[:, 0].tolist()
+    bad_missed, bad_alarm, bad_hit, bad_passed = masks[0][:, 0].tolist()
+    of_calls, of_others = bad_alarm or bad_hit, bad_missed or bad_passed
+    of_all = missed == hit and alarm == passed
+    one_side = not (missed or passed) if of_calls else not (alarm or hit)
+    if of_calls == of_others or not (of_all or one_side):
         return None
     weights = list(cuts.events().values())
     broken = [_last(part.double()) * weight for part, weight in zip(bad, weights, strict=True)]
     kept = [_last(part.double()) * weight for part, weight in zip(good, weights, strict=True)]
     total = sum(broken[1:], start=broken[0])
     limit = (-best / (worst - best)).unsqueeze(-1)
-    return Rate(total, total + sum(kept[1:], start=kept[0]), limit)
+    return Rate(total, total + sum(kept[1:], start=kept[0]), limit, of_calls, of_all)
 
 
 def _sum(event: Number, of_class: Number) -> Number:

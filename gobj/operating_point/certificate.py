@@ -1,7 +1,7 @@
 """Thresholds at which a constraint holds on new data, with confidence, in finite samples."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,9 +14,10 @@ from gobj.operating_point._binomial import (
 )
 from gobj.operating_point._cuts import Cuts, Rate, check_point, cuts_of_sample, rate_of
 from gobj.operating_point.fit import OperatingPoint, best_of
-from gobj.problem import LinearForm, Problem, absent
+from gobj.problem import LinearForm, Problem
 
 Simultaneous = Literal["none", "bonferroni"]
+WHOLE = 1e-6  # of a sum of weights that is a whole number
 LATER = 0.5  # of the confidence of a start goes to the next: good scores reject from the first
 MOST_TESTS = 1024  # cuts that are tested, evenly on a log scale of what they call
 
@@ -30,10 +31,13 @@ class Certificate(NamedTuple):
         feasible: Whether the sample supports a threshold.
         rate: Share of the events that break the constraint among those that it is about, on the
             sample: 1 - recall, FPR, 1 - precision, 1 - NPV, or the share that is flagged.
-        rate_bound: What this share is below on new data, with the confidence.
+        rate_bound: What this share is below on new data, with the confidence; 1 if not
+            feasible.
         rate_limit: What it has to be below.
-        cost_rate: The same share of the cost: of missed positives, or of false alarms.
-        cost_low: Lower end of its interval, on both sides with the confidence.
+        cost_rate: Share of the events that cost among the examples of their classes, whatever their
+            price: of missed positives, or of false alarms.
+        cost_low: Lower end of its interval, with the confidence for this label at a threshold that
+            was given; to have chosen it from the same sample is not counted.
         cost_high: Upper end of its interval.
         examples: Weight of the sample.
         examples_needed: About how many examples would support a threshold: at most ``examples``
@@ -83,7 +87,8 @@ def certify(
     down, stays so; where it is broken only between two neighbouring scores of the sample and met
     again below, it can be missed more often.
 
-    Any other problem whose constraint limits one rate is treated by the same two ways.
+    A problem of your own is treated by the same two ways if its constraint limits one rate, whose
+    bad events lie on one side of the threshold; the error rate, for one, does not.
 
     **Several targets at once**: one label a target, ``logits.unsqueeze(-1).expand(*shape, K)`` with
     a tensor of ``K`` targets, or the ``K`` columns of a model that was trained for all of them;
@@ -96,16 +101,16 @@ def certify(
         confidence: Probability :math:`1 - \delta` that the constraint holds, in (0, 1).
         simultaneous: ``"none"`` for the confidence of each label by itself, ``"bonferroni"`` for
             that of all labels at once.
-        weights: Whole numbers at or above 0, which repeat examples: scalar, ``[n]`` or up to
-            ``[n, *labels]``; 1 by default. With others nothing is certain.
+        weights: Whole numbers at or above 0, each the number of independent examples that a row
+            stands for: scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default.
         ignore_index: Label that marks an example as absent; None for no such label.
 
     Returns:
         The certificate, in float64.
 
     Raises:
-        ValueError: If a shape, a dtype, a number or a name is not as above, or the constraint is
-            no limit of one rate.
+        ValueError: If a shape, a dtype, a number or a name is not as above, weights or labels are
+            no whole numbers, or the constraint is no limit of one rate.
 
     Example:
         >>> import gobj, torch
@@ -132,41 +137,39 @@ def certify(
     check_number("confidence", confidence, low=0, high=1)
     check_choice("simultaneous", simultaneous, ("none", "bonferroni"))
     cuts = cuts_of_sample(logits, labels, weights, ignore_index)
+    counts = torch.stack((cuts.true_positives, cuts.false_positives)).nan_to_num()
+    if bool(((counts - counts.round()).abs() > WHOLE).any()):
+        refuse("weights", "be whole numbers, and `labels` 0 or 1, for a certificate", weights)
     rate = rate_of(problem.constraint, cuts)
     if rate is None:
         refuse("problem", "have a constraint that limits one rate", problem.constraint)
     number = max(math.prod(logits.shape[1:]), 1) if simultaneous == "bonferroni" else 1
     miss = (1 - confidence) / number
-    rising = torch.as_tensor(problem.direction(), device=cuts.threshold.device) > 0
-    rising = rising.expand(cuts.threshold.shape[:-1])
-    certain = _certain(rate, miss, rising)
+    certain, bound = _certain(rate, miss)
     feasible = certain.any(-1)
-    index = torch.where(rising, 0, cuts.threshold.shape[-1] - 1).unsqueeze(-1)
-    end = torch.arange(cuts.threshold.shape[-1], device=index.device) == index
+    last = cuts.threshold.shape[-1] - 1
+    end = torch.arange(last + 1, device=certain.device) == (0 if rate.of_calls else last)
     point = best_of(cuts, problem, torch.where(feasible.unsqueeze(-1), certain, end))
     point = point._replace(feasible=feasible)
-    return _certificate(cuts, rate, problem.cost, point, miss, 1 - confidence)
+    return _certificate(cuts, rate, problem.cost, point, bound, miss, 1 - confidence)
 
 
-def _certain(rate: Rate, miss: float, rising: Tensor) -> Tensor:
-    """Tell at which cuts the rate is below its limit, with all but a probability ``miss``."""
-    bad, counted, limit = (x.broadcast_to(rate.bad.shape) for x in rate)
-    constant = _is_constant(counted)
-    most = most_successes(counted[..., :1], limit[..., :1], miss)
-    # the cut at which nothing bad can happen is no news
-    ordered = (bad <= most) & (counted > 0) & (most >= 0)
-    if bool(constant.all()):
-        return ordered
-    in_order = torch.where(rising.unsqueeze(-1), 1, 0).bool()
-    sides = (torch.where(in_order, x, x.flip(-1)) for x in (bad, counted, limit))
-    bad, counted, limit = sides
-    tested = _in_sequence(bad, counted, limit, miss)
-    return torch.where(constant, ordered, torch.where(in_order, tested, tested.flip(-1)))
+def _certain(rate: Rate, miss: float) -> tuple[Tensor, Tensor]:
+    """Tell at which cuts the rate is below its limit, with all but a probability ``miss``.
 
-
-def _is_constant(counted: Tensor) -> Tensor:
-    """Tell whether a rate is a share of the same examples at every threshold."""
-    return (counted == counted[..., :1]).all(-1, keepdim=True)
+    Returned beside is what it is below, ``[*labels]``.
+    """
+    bad, counted, limit = (x.nan_to_num().broadcast_to(rate.bad.shape) for x in rate[:3])
+    if rate.of_all:
+        most = most_successes(counted[..., 0], limit[..., 0], miss)
+        bound = upper_bound(most.clamp(min=0), counted[..., 0], miss)
+        # the cut at which nothing bad can happen is no news
+        allowed = (bad <= most.unsqueeze(-1)) & (counted > 0) & (most >= 0).unsqueeze(-1)
+        return allowed, bound
+    if rate.of_calls:
+        return _in_sequence(bad, counted, limit, miss), limit[..., 0]
+    flipped = _in_sequence(bad.flip(-1), counted.flip(-1), limit.flip(-1), miss)
+    return flipped.flip(-1), limit[..., 0]
 
 
 def _in_sequence(bad: Tensor, counted: Tensor, limit: Tensor, miss: float) -> Tensor:
@@ -175,8 +178,9 @@ def _in_sequence(bad: Tensor, counted: Tensor, limit: Tensor, miss: float) -> Te
     first = _least(limit[..., :1], miss)
     steps = torch.arange(MOST_TESTS, device=bad.device) / (MOST_TESTS - 1)
     sizes = (first * (total / first).clamp(min=1) ** steps).floor()
-    # the first cut that counts as many; repeated cuts have the same numbers
-    places = torch.searchsorted(counted.contiguous(), sizes).clamp(max=counted.shape[-1] - 1)
+    # the last cut that counts no more: given its score, those beyond it are independent
+    places = torch.searchsorted(counted.contiguous(), sizes, right=True) - 1
+    places = places.clamp(min=0)
     at = [x.gather(-1, places) for x in (bad, counted, limit)]
     order, total = torch.arange(MOST_TESTS, device=bad.device), counted.amax(-1, keepdim=True)
     p_values, passed = binomial_cdf(*at), torch.zeros_like(total)
@@ -209,23 +213,22 @@ def _first(condition: Tensor) -> Tensor:
 
 
 def _certificate(
-    cuts: Cuts, rate: Rate, cost: LinearForm, point: OperatingPoint, miss: float, both: float
+    cuts: Cuts,
+    rate: Rate,
+    cost: LinearForm,
+    point: OperatingPoint,
+    bound: Tensor,
+    miss: float,
+    both: float,
 ) -> Certificate:
-    """Read bounds and intervals at a threshold."""
+    """Read rates and intervals at a threshold."""
     index = _first(cuts.threshold <= point.threshold.unsqueeze(-1)).squeeze(-1)
     bad, counted = cuts.at(rate.bad, index), cuts.at(rate.counted, index)
     limit = cuts.at(rate.limit.expand_as(cuts.threshold), index)
     costly, priced = (cuts.at(x, index) for x in _cost_events(cuts, cost))
     share = bad / torch.where(counted == 0, 1, counted)
-    level = torch.tensor([miss, both / 2, both / 2], dtype=torch.float64, device=bad.device)
-    bounds = upper_bound(
-        torch.stack((bad, costly, priced - costly), -1),
-        torch.stack((counted, priced, priced), -1),
-        level.unsqueeze(-1),
-    )
-    # what has been tested in sequence is certain of the limit alone
-    in_order = _is_constant(rate.counted).squeeze(-1)
-    bound = torch.where(in_order, bounds[..., 0], limit)
+    ends = torch.stack((costly, priced - costly), -1).nan_to_num()
+    high, rest = upper_bound(ends, priced.nan_to_num().unsqueeze(-1), both / 2).unbind(-1)
     return Certificate(
         threshold=point.threshold,
         feasible=point.feasible,
@@ -233,8 +236,8 @@ def _certificate(
         rate_bound=torch.where(point.feasible, bound, 1.0),
         rate_limit=limit,
         cost_rate=costly / torch.where(priced == 0, 1, priced),
-        cost_low=1 - bounds[..., 2],
-        cost_high=bounds[..., 1],
+        cost_low=1 - rest,
+        cost_high=high,
         examples=(cuts.positives + cuts.negatives).squeeze(-1),
         examples_needed=_needed(cuts, rate, miss, point.feasible),
         point=point,
@@ -243,18 +246,19 @@ def _certificate(
 
 def _cost_events(cuts: Cuts, cost: LinearForm) -> tuple[Tensor, Tensor]:
     """Return the weight of the events that cost, and of the classes that they are of."""
-    zero = torch.zeros_like(cuts.threshold)
-    costly, priced, events = zero, zero, cuts.events()
-    for name, coefficient in zip(events, cost, strict=False):
-        if not absent(coefficient):
-            costly = costly + events[name]
-    for names, weight in (
-        (("false_negative", "true_positive"), cuts.positives),
-        (("false_positive", "true_negative"), cuts.negatives),
-    ):
-        if not all(absent(getattr(cost, name)) for name in names):
-            priced = priced + weight
-    return costly, priced
+    events = cuts.events()
+    costs = {name: _last(getattr(cost, name) != 0) for name in events}
+    costly = sum(
+        (weight * costs[name] for name, weight in events.items()), start=0 * cuts.true_positives
+    )
+    of_positives = costs["false_negative"] | costs["true_positive"]
+    of_negatives = costs["false_positive"] | costs["true_negative"]
+    return costly, of_positives * cuts.positives + of_negatives * cuts.negatives
+
+
+def _last(chosen: bool | Tensor) -> Any:
+    """Give a choice of labels a last dimension, for the cuts."""
+    return chosen.unsqueeze(-1) if isinstance(chosen, Tensor) else chosen
 
 
 def _needed(cuts: Cuts, rate: Rate, miss: float, feasible: Tensor) -> Tensor:
@@ -264,16 +268,18 @@ def _needed(cuts: Cuts, rate: Rate, miss: float, feasible: Tensor) -> Tensor:
     at all does.
     """
     share = rate.bad / torch.where(rate.counted == 0, 1, rate.counted)
-    in_order = _is_constant(rate.counted)
-    level = torch.where(in_order, miss, miss * (1 - LATER)).double()
+    level = torch.tensor(miss if rate.of_all else miss * (1 - LATER), dtype=torch.float64)
     room = (rate.limit - share).clamp(min=0)
     spread = rate.limit * (1 - rate.limit) * torch.special.ndtri(1 - level).square()
-    alone = torch.where(in_order, level.log() / torch.log1p(-rate.limit), _least(rate.limit, miss))
+    alone = _least(rate.limit, miss)
+    if rate.of_all:
+        alone = math.log(miss) / torch.log1p(-rate.limit)
     counted = torch.maximum(spread / room.square(), alone)
     total = cuts.positives + cuts.negatives
     needed = torch.where((rate.counted > 0) & (room > 0), counted * total / rate.counted, torch.inf)
     least = needed.amin(-1)
-    return torch.where(feasible, torch.minimum(least, total.squeeze(-1)), least).ceil()
+    total = total.squeeze(-1)
+    return torch.where(feasible, least.minimum(total), least.maximum(total + 1)).ceil()
 
 
 def explain(certificate: Certificate) -> str:

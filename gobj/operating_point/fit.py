@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gobj._checks import Number
 from gobj.metrics import Curve
-from gobj.operating_point._cuts import Cuts, check_point, cuts_of_curve, cuts_of_sample
+from gobj.operating_point._cuts import Cuts, check_point, cuts_of_curve, cuts_of_sample, rate_of
 from gobj.problem import Problem
 
 ROUNDING = 1e-12  # of a constraint that is met with equality
@@ -56,7 +56,8 @@ def fit_threshold(
     weights, or any other change of a model, the threshold is read again from its new scores.
 
     Where no threshold meets the constraint, the target is out of reach on this sample; then
-    ``feasible`` is false and the threshold is the one that comes closest, of those the cheapest.
+    ``feasible`` is false and the threshold is the one that comes closest, of those the cheapest. To
+    call nobody meets no precision.
 
     Args:
         logits: Scores of the examples, any that rank, shape ``[n, *labels]``.
@@ -126,10 +127,15 @@ def fit_threshold_to_curve(curve: Curve, problem: Problem) -> OperatingPoint:
 def best_of(cuts: Cuts, problem: Problem, allowed: Tensor | None = None) -> OperatingPoint:
     """Return the cheapest of the cuts that meet the constraint, or that are allowed."""
     cost, constraint = cuts.value(problem.cost), cuts.value(problem.constraint)
-    met = constraint <= ROUNDING if allowed is None else allowed
+    excess, rate = constraint, rate_of(problem.constraint, cuts)
+    if rate is not None:  # of nothing a rate is no news, unless there is nothing else
+        some = (rate.counted > 0) | ~(rate.counted > 0).any(-1, keepdim=True)
+        share = rate.bad / torch.where(rate.counted == 0, 1, rate.counted)
+        excess = torch.where(some, share - rate.limit, torch.inf)
+    met = excess <= ROUNDING if allowed is None else allowed
     feasible = met.any(-1)
-    least = constraint.amin(-1, keepdim=True)
-    chosen = torch.where(feasible.unsqueeze(-1), met, constraint <= least)
+    least = excess.amin(-1, keepdim=True)
+    chosen = torch.where(feasible.unsqueeze(-1), met, excess <= least)
     price = torch.where(chosen, cost, torch.inf)
     # of those that cost the same, the one with most to spare
     cheapest = price <= price.amin(-1, keepdim=True)

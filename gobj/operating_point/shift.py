@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gobj._checks import Number, check_count, check_logits, refuse
+from gobj._checks import Number, check_logits, is_number, refuse
 from gobj.operating_point._cuts import check_point, cuts_of_sample
 from gobj.operating_point.fit import OperatingPoint, best_of
 from gobj.problem import Problem
@@ -47,15 +47,16 @@ def adjust_threshold(
     :func:`fit_threshold` with the classes of the labelled sample weighed to that share.
 
     **Where it misleads**: if the positives themselves have changed, say to milder cases with lower
-    scores, the estimate of their share is wrong, and so is the threshold, without any sign. Label
-    some of the new data to find out.
+    scores, the estimate of their share is wrong, and so is the threshold, without any sign. Where
+    the classes hardly differ in their scores the estimate is noise. Label some of the new data to
+    find out.
 
     Args:
         logits: Scores of labelled examples that no training has seen, shape ``[n, *labels]``.
         labels: 1 for a positive, 0 for a negative, shape of the logits.
         problem: Pair of linear forms, such as ``gobj.recall_at_precision(0.9)``.
         new_logits: Scores of the new population, shape ``[m, *labels]``.
-        bins: Number of bins, with equal shares of the labelled scores.
+        bins: Number of bins, at least 2, with equal shares of the labelled scores.
         weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default.
         ignore_index: Label that marks an example as absent; None for no such label.
 
@@ -83,14 +84,16 @@ def adjust_threshold(
         Probabilities, Neural Computation 2002.
     """
     check_point(problem)
-    check_count("bins", bins)
+    if not (is_number(bins) and bins == int(bins) and bins >= 2):
+        refuse("bins", "be a whole number of at least 2", bins)
     check_logits(new_logits, "new_logits")
     cuts = cuts_of_sample(logits, labels, weights, ignore_index)
-    if new_logits.shape[1:] != logits.shape[1:]:
-        refuse("new_logits", f"have the labels {list(logits.shape[1:])}", new_logits)
+    if new_logits.shape[1:] != logits.shape[1:] or len(new_logits) == 0:
+        refuse("new_logits", f"have examples of the labels {list(logits.shape[1:])}", new_logits)
     called = cuts.true_positives + cuts.false_positives
     shares = torch.arange(1, bins, device=called.device) / bins
     places = torch.searchsorted(called.contiguous(), shares * called[..., -1:])
+    places = places.clamp(max=called.shape[-1] - 1)
     edges = cuts.threshold.gather(-1, places)
     of_class = []
     for above, whole in (
@@ -99,8 +102,9 @@ def adjust_threshold(
     ):
         inside = torch.cat((0 * whole, above.gather(-1, places), whole), -1).diff(dim=-1)
         of_class.append(inside / whole.clamp(min=TINY))
-    scores = new_logits.detach().double().movedim(0, -1)
-    seen = (scores.unsqueeze(-2) > edges.unsqueeze(-1)).double().mean(-1)
+    scores = new_logits.detach().double()
+    beyond = [(scores > edge).double().mean(0) for edge in edges.unbind(-1)]
+    seen = torch.stack(beyond, -1) + 0 * scores.sum(0).unsqueeze(-1)  # NaN with a score
     seen = torch.cat((0 * seen[..., :1], seen, torch.ones_like(seen[..., :1])), -1).diff(dim=-1)
     positive, negative = of_class
     prior = _prior(positive, negative, seen)

@@ -153,13 +153,37 @@ def test_enough_examples_are_about_enough() -> None:
 
 
 def test_any_limit_of_one_rate_is_certified() -> None:
-    """Accuracy among the positives and the negatives alike: wrong calls of all."""
-    wrong = gobj.LinearForm(false_negative=1.0, false_positive=1.0, positives=-0.2, negatives=-0.2)
-    scores, labels = draw(2000, 0.5, 20, 3.0, None)
-    problem = gobj.Problem(gobj.LinearForm(false_negative=1.0), wrong, rises=True)
+    """Alarms as a share of all examples."""
+    alarms = gobj.LinearForm(false_positive=1.0, positives=-0.02, negatives=-0.02)
+    scores, labels = draw(2000, 0.5, 200, 3.0, None)
+    problem = gobj.Problem(gobj.LinearForm(false_negative=1.0), alarms)
     certificate = gobj.certify(scores, labels, problem)
     assert bool(certificate.feasible.all())
-    torch.testing.assert_close(certificate.rate_limit, torch.full((20,), 0.2).double())
+    torch.testing.assert_close(certificate.rate_limit, torch.full((200,), 0.02).double())
+    true = 0.5 * true_rates(certificate.threshold, 0.5, 3.0, None)["fpr"]
+    assert (true > 0.02).double().mean() < 0.1
+
+
+def test_a_missing_score_spoils_its_own_label_alone() -> None:
+    scores, labels = draw(900, 0.4, 2, 2.5, None)
+    scores[3, 1] = torch.nan
+    for aim in AIMS.values():
+        problem = aim.builder(TARGETS[aim.rate])
+        both = gobj.certify(scores, labels, problem)
+        alone = gobj.certify(scores[:, 0], labels[:, 0], problem)
+        torch.testing.assert_close(both.threshold[0], alone.threshold)
+        assert not both.feasible[1]
+
+
+def test_labels_may_be_priced_apart() -> None:
+    scores, labels = (x.expand(-1, 2) for x in draw(900, 0.4, 1, 2.5, None))
+    cost = gobj.LinearForm(
+        false_negative=torch.tensor([1.0, 0.0]), false_positive=torch.tensor([0.0, 1.0])
+    )
+    problem = gobj.Problem(cost, gobj.tpr_at_fpr(0.1).constraint)
+    certificate = gobj.certify(scores, labels, problem)
+    want = torch.stack((1 - certificate.point.recall[0], certificate.point.fpr[1]))
+    torch.testing.assert_close(certificate.cost_rate, want)
 
 
 def test_what_is_no_rate_is_refused() -> None:
@@ -168,6 +192,16 @@ def test_what_is_no_rate_is_refused() -> None:
     problem = gobj.Problem(gobj.LinearForm(false_negative=1.0), priced)
     with pytest.raises(ValueError, match=r"^certify: `problem` must have a constraint that limits"):
         gobj.certify(*sample, problem)
+    error = gobj.LinearForm(false_negative=1.0, false_positive=1.0, positives=-0.4, negatives=-0.4)
+    with pytest.raises(ValueError, match=r"^certify: `problem` must have a constraint that limits"):
+        gobj.certify(*sample, gobj.Problem(gobj.LinearForm(false_negative=1.0), error))
+    for logits, labels, weights in (
+        (sample[0], sample[1] * 0.9, None),
+        (*sample, 10.5),
+        (*sample, torch.rand(20)),
+    ):
+        with pytest.raises(ValueError, match=r"^certify: `weights` must be whole numbers"):
+            gobj.certify(logits, labels, gobj.tpr_at_fpr(0.1), weights=weights)
     options: list[tuple[str, Any]] = [("confidence", 1.0), ("simultaneous", "holm")]
     for name, value in options:
         with pytest.raises(ValueError, match=rf"^certify: `{name}` must "):

@@ -41,9 +41,8 @@ def best(aim: Aim, target: float, *sample: Tensor) -> tuple[float, bool]:
     for threshold in [math.inf, *scores.unique().tolist(), -math.inf]:
         rates = rates_at(*sample, threshold)
         rate = rates[aim.rate]
-        nothing = math.isnan(rate)  # of nothing called the constraint is met with equality
-        met = nothing or (rate >= target - 1e-9 if aim.at_least else rate <= target + 1e-9)
-        if met:
+        # of nothing that is called there is no precision; NaN compares as false
+        if rate >= target - 1e-9 if aim.at_least else rate <= target + 1e-9:
             found.append(rates[cost])
     return (min(found), True) if found else (math.nan, False)
 
@@ -119,6 +118,15 @@ def test_a_target_out_of_reach_comes_as_close_as_it_can() -> None:
         for cut in (9.0, 2.5, 1.5, 0.5, -1.0)
     ]
     torch.testing.assert_close(point.constraint.float(), min(values))
+
+
+def test_to_call_nobody_meets_no_precision() -> None:
+    scores, labels = torch.tensor([2.0, 1.0, 0.0]), torch.tensor([0, 0, 1])
+    point = gobj.fit_threshold(scores, labels, gobj.recall_at_precision(0.9))
+    assert not point.feasible
+    assert point.precision == pytest.approx(1 / 3)  # the closest
+    turned = gobj.fit_threshold(-scores, 1 - labels, gobj.specificity_at_npv(0.9))
+    assert not turned.feasible
 
 
 def test_labels_have_targets_of_their_own() -> None:

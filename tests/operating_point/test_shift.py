@@ -39,6 +39,14 @@ def test_any_scale_of_the_scores_will_do() -> None:
     torch.testing.assert_close(squashed.point.threshold, plain.point.threshold.sigmoid())
 
 
+def test_a_missing_score_makes_the_share_unknown() -> None:
+    scores, labels = draw(500, 0.4, 2, 2.0, None)
+    unknown = draw(500, 0.1, 2, 2.0, None, seed=1)[0]
+    unknown[4, 1] = torch.nan
+    shift = gobj.adjust_threshold(scores, labels, gobj.tpr_at_fpr(0.1), unknown)
+    assert shift.prior.isnan().tolist() == [False, True]
+
+
 def test_other_positives_mislead() -> None:
     """The case of the docstring: the positives have become milder, and not fewer."""
     scores, labels = draw(20_000, 0.3, 1, 2.5, None)
@@ -49,8 +57,13 @@ def test_other_positives_mislead() -> None:
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
-    [("new_logits", torch.ones(3, 2)), ("new_logits", torch.ones(3).long()), ("bins", 0)],
-    ids=["labels", "whole numbers", "no bin"],
+    [
+        ("new_logits", torch.ones(3, 2)),
+        ("new_logits", torch.ones(3).long()),
+        ("new_logits", torch.ones(0)),
+        ("bins", 1),
+    ],
+    ids=["labels", "whole numbers", "nobody", "one bin"],
 )
 def test_what_does_not_fit_is_refused(name: str, wrong: Any) -> None:
     given: dict[str, Any] = {"new_logits": torch.ones(4), name: wrong}

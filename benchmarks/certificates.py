@@ -5,6 +5,7 @@
 - ``controllers``: the scores of boosted trees on many tables, beside the controllers of ``mapie``
   on the same validation rows: how often test rows meet the target, what the objective is, and the
   time of one certificate. A controller without a valid threshold calls nobody, or everybody.
+- ``pictures``: those of ``docs/thresholds.md``, into a folder.
 """
 
 import argparse
@@ -13,16 +14,20 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[import-untyped]
 from torch import Tensor
 
 import gobj
 from benchmarks.comparing import for_each
 from benchmarks.tables import MANY, table
+from gobj import plot
+from gobj.metrics import curve_init, curve_points, curve_update
 from gobj.study.splits import Splits, split
 
 NORMAL: Any = torch.distributions.Normal(0.0, 1.0)
@@ -244,20 +249,63 @@ def controllers(names: Sequence[str], seeds: int, jobs: int) -> dict[str, list[O
     return found
 
 
+def pictures(folder: Path) -> None:
+    """Draw a certificate on its curve, a front of targets, and what training shows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.rand(2000, generator=draw) < 0.2
+    logits = torch.randn(2000, generator=draw) + 2.5 * labels
+    curve = curve_points(curve_update(curve_init(), logits, labels))
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    precise = gobj.certify(logits, labels, gobj.recall_at_precision(0.8))
+    plot.precision_recall(left, curve, precise)
+    plot.roc(middle, curve, gobj.certify(logits, labels, gobj.tpr_at_fpr(0.05)), log=True)
+    targets = torch.linspace(0.02, 0.3, 8)
+    wide, same = (x.unsqueeze(1).expand(-1, len(targets)) for x in (logits, labels))
+    whole = gobj.certify(wide, same, gobj.tpr_at_fpr(targets), simultaneous="bonferroni")
+    plot.front(right, whole)
+    figure.savefig(folder / "certificates.png", dpi=100)
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    *three, last = figure.subplots(1, 4)
+    history = _trained(draw)
+    plot.training(three, history)
+    plot.bound(last, history)
+    figure.savefig(folder / "training.png", dpi=100)
+
+
+def _trained(draw: torch.Generator, steps: int = 300) -> list[gobj.Diagnosis]:
+    """Train a linear model for recall at precision .7, and look at every step."""
+    features = torch.randn(2000, 3, generator=draw)
+    labels = (features[:, :1] + torch.randn(2000, 1, generator=draw) > 1.2).float()
+    model, problem = torch.nn.Linear(3, 1), gobj.recall_at_precision(0.7)
+    criterion = gobj.nn.RecallAtPrecisionLoss(0.7)
+    optimizer, history = torch.optim.Adam(model.parameters(), 0.05), []
+    for _ in range(steps):
+        rows = torch.randint(2000, (256,), generator=draw)
+        optimizer.zero_grad()
+        loss: Tensor = criterion(model(features[rows]), labels[rows])
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        history.append(gobj.diagnose(problem, model(features), labels, criterion.state))
+    return history
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both parts; return 1 if a certificate is broken too often."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["simulation", "controllers"])
+    parser.add_argument("--only", choices=["simulation", "controllers", "pictures"])
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--tables", nargs="+", default=list(MANY))
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     options = parser.parse_args(arguments)
-    fine = True
-    if options.only != "controllers":
-        fine = simulation(options.repeats)
-    if options.only != "simulation":
+    fine = options.only not in (None, "simulation") or simulation(options.repeats)
+    if options.only in (None, "controllers"):
         controllers(options.tables, options.seeds, options.jobs)
+    if options.only in (None, "pictures"):
+        pictures(options.out)
     return 0 if fine else 1
 
 

@@ -176,7 +176,7 @@ def bound(axes: Any, history: Sequence[Diagnosis]) -> Any:
     """
     upper, gap = _over_steps(history, "bound"), _over_steps(history, "gap")
     axes.plot(upper, color="black", linestyle="--", label="bound")
-    axes.plot(upper - gap, color="black", label="cost + multiplier * constraint")
+    axes.plot(upper - gap, color="black", label="exact value")
     _label(axes, "step", "value")
     _legend(axes)
     return axes

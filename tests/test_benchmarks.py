@@ -239,7 +239,9 @@ def test_scale_times_a_sweep_and_a_long_run(capsys: pytest.CaptureFixture[str]) 
     assert 0.7 < precision < 0.9
 
 
-def test_certificates_are_simulated_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+def test_certificates_are_simulated_and_compared(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     found = list(certificates.simulate(1000, 0.5, None, repeats=40))
     assert [name for name, *_ in found] == list(certificates.AIMS)
     for _, misses, feasible, reached, best in found:
@@ -247,5 +249,7 @@ def test_certificates_are_simulated_and_compared(capsys: pytest.CaptureFixture[s
         assert feasible > 0.5
         assert reached <= best
     assert certificates.main(["--only", "controllers", "--seeds", "1", "--tables", "ad_data"]) == 0
+    certificates.main(["--only", "pictures", "--out", str(tmp_path)])
+    assert {path.name for path in tmp_path.iterdir()} == {"certificates.png", "training.png"}
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" met ")[0].strip() for line in lines[-3:]] == list(certificates.METHODS)

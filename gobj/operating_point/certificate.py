@@ -299,7 +299,7 @@ def explain(certificate: Certificate) -> str:
         >>> labels = torch.arange(1000) < 300
         >>> certificate = gobj.certify(3.0 * labels, labels, gobj.tpr_at_fpr(0.1))
         >>> print(gobj.explain(certificate))
-        Above 0 the rate stays below 0.0043, of at most 0.1, and the cost rate is 0 (0 to 0.012).
+        Above 0 the rate stays below 0.099, of at most 0.1, and the cost rate is 0 (0 to 0.012).
 
     References:
         See :func:`certify`.

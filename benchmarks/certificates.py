@@ -32,7 +32,6 @@ from gobj.study.splits import Splits, split
 
 NORMAL: Any = torch.distributions.Normal(0.0, 1.0)
 CONFIDENCE = 0.95
-DISTANCE = 3.0  # of the classes, in standard deviations
 METHODS = ("gobj", "mapie", "mapie, quantiles")
 
 
@@ -90,11 +89,13 @@ def rates(prior: Tensor | float, recall: Tensor, fpr: Tensor) -> dict[str, Tenso
     }
 
 
-def of_distribution(threshold: Tensor, prior: float, digits: int | None) -> dict[str, Tensor]:
+def of_distribution(
+    threshold: Tensor, prior: float, digits: int | None, distance: float
+) -> dict[str, Tensor]:
     """Return the rates of two normal classes, whose scores are rounded to digits, or not."""
     if digits is not None:
         threshold = (threshold * 10**digits).round() / 10**digits + 0.5 / 10**digits
-    recall, fpr = 1 - NORMAL.cdf(threshold - DISTANCE), 1 - NORMAL.cdf(threshold)
+    recall, fpr = 1 - NORMAL.cdf(threshold - distance), 1 - NORMAL.cdf(threshold)
     return rates(prior, recall, fpr)
 
 
@@ -104,28 +105,28 @@ def broken(aim: Aim, target: float, found: dict[str, Tensor]) -> Tensor:
 
 
 def simulate(
-    rows: int, prior: float, digits: int | None, repeats: int
+    rows: int, prior: float, digits: int | None, repeats: int, distance: float = 3.0
 ) -> Iterator[tuple[str, float, float, float, float]]:
     """Yield by aim: how often it is broken, is feasible, and the objective beside the best."""
     generator = torch.Generator().manual_seed(rows)
     labels = torch.rand(rows, repeats, generator=generator) < prior
     scores = torch.randn(rows, repeats, generator=generator, dtype=torch.float64)
-    scores = scores + DISTANCE * labels
+    scores = scores + distance * labels
     scores = scores if digits is None else scores.round(decimals=digits)
     everywhere = torch.linspace(-8, 12, 20_001, dtype=torch.float64)
     for name, aim in AIMS.items():
         target = aim.target(prior) if aim.rate != "precision" else 0.9
         certificate = gobj.certify(scores, labels, aim.builder(target), confidence=CONFIDENCE)
-        found = of_distribution(certificate.threshold, prior, digits)
+        found = of_distribution(certificate.threshold, prior, digits, distance)
         misses = broken(aim, target, found) & certificate.feasible
-        known = of_distribution(everywhere, prior, digits)
+        known = of_distribution(everywhere, prior, digits, distance)
         best = known[aim.objective][~broken(aim, target, known)].max()
         feasible = certificate.feasible.double().mean()
         reached = found[aim.objective].mean()
         yield name, misses.double().mean().item(), feasible.item(), reached.item(), best.item()
 
 
-def simulation(repeats: int) -> bool:
+def simulation(repeats: int, distance: float) -> bool:
     """Print every simulation; return whether none is broken too often."""
     allowed = 1 - CONFIDENCE + 2 * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / repeats)
     print(f"{repeats} repeats; broken in at most {allowed:.3f}")
@@ -134,7 +135,7 @@ def simulation(repeats: int) -> bool:
     for rows in (200, 1000, 5000):
         for prior in (0.01, 0.1, 0.5):
             for digits in (None, 1):
-                for name, misses, *others in simulate(rows, prior, digits, repeats):
+                for name, misses, *others in simulate(rows, prior, digits, repeats, distance):
                     mark = "" if misses <= allowed else "  TOO OFTEN"
                     fine &= misses <= allowed
                     ties = "no" if digits is None else "yes"
@@ -296,12 +297,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=["simulation", "controllers", "pictures"])
     parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--distance", type=float, default=3.0, help="of the simulated classes")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--tables", nargs="+", default=list(MANY))
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     options = parser.parse_args(arguments)
-    fine = options.only not in (None, "simulation") or simulation(options.repeats)
+    fine = options.only not in (None, "simulation") or simulation(options.repeats, options.distance)
     if options.only in (None, "controllers"):
         controllers(options.tables, options.seeds, options.jobs)
     if options.only in (None, "pictures"):

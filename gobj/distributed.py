@@ -38,7 +38,10 @@ def group_of_module(group: ModuleGroup, logits: Tensor, *, training: bool) -> Gr
         return group
     if not (dist.is_available() and dist.is_initialized()):
         return None
-    return shards().group_beside(logits) if is_sharded(logits) else dist.group.WORLD
+    if is_sharded(logits):
+        shards().check_mesh_of_module(logits)
+        return None
+    return dist.group.WORLD
 
 
 def is_sharded(tensor: Any) -> bool:
@@ -67,8 +70,12 @@ def sum_over_ranks(tensors: list[Tensor], group: Group) -> list[Tensor]:
     """
     if number_of_ranks(group) == 1:
         return tensors
-    apply: Any = _Sum.apply
-    joined = apply(torch.cat([tensor.flatten() for tensor in tensors]), group)
+    return _as_one(_Sum, tensors, group)
+
+
+def _as_one(function: Any, tensors: list[Tensor], group: Group) -> list[Tensor]:
+    """Apply a function of autograd to tensors laid end to end."""
+    joined = function.apply(torch.cat([tensor.flatten() for tensor in tensors]), group)
     parts = joined.split([tensor.numel() for tensor in tensors])
     return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
@@ -105,10 +112,7 @@ def shared_by_ranks(tensors: list[Tensor], group: Group) -> list[Tensor]:
     needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     if number_of_ranks(group) == 1 or not needed:
         return tensors
-    apply: Any = _Shared.apply
-    flat = apply(torch.cat([tensor.flatten() for tensor in tensors]), group)
-    parts = flat.split([tensor.numel() for tensor in tensors])
-    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+    return _as_one(_Shared, tensors, group)
 
 
 class _Shared(torch.autograd.Function):

@@ -272,7 +272,8 @@ class StatefulLoss(StateModule):
             refuse("anchor", "be None" if self._anchors is None else several, anchor)
         threshold = self.threshold if anchor is None else self.threshold[:, anchor]
         if is_sharded(logits):
-            threshold = shards().alike(threshold, logits)
+            sharded: Any = logits
+            threshold = shards().replicated(threshold, sharded.device_mesh)
         return self._restored(self._rows(logits) > threshold, logits)
 
     def _prepared(

@@ -244,14 +244,9 @@ def replicated(value: Tensor, mesh: DeviceMesh) -> DTensor:
     return DTensor.from_local(value, mesh, [Replicate()] * mesh.ndim)
 
 
-def group_beside(logits: DTensor) -> Any:
-    """Return the group of a module for all ranks, beside that of the mesh of its logits."""
+def check_mesh_of_module(logits: DTensor) -> None:
+    """Require a mesh that says which ranks have other examples, for a module of all ranks."""
     mesh = logits.device_mesh
     if mesh.size() < dist.get_world_size() and Shard(0) not in logits.placements:
         named = "be given, or None, where a part of the ranks shards logits over labels alone"
         refuse("process_group", named, "world")
-
-
-def alike(value: Tensor, like: DTensor) -> DTensor:
-    """Return a plain tensor for use beside a sharded one."""
-    return replicated(value, like.device_mesh)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gobj._checks import Number, is_number
-from gobj.distributed import check_group_of_module, group_of_module
+from gobj.distributed import ModuleGroup, check_group_of_module, group_of_module
 from gobj.state import leaves, unflatten
 
 
@@ -94,9 +94,8 @@ class StatelessLoss(GobjModule):
     def __init_subclass__(cls) -> None:
         """Give the class the keyword arguments of its function as its signature."""
         super().__init_subclass__()
-        cls.__signature__ = inspect.Signature(
-            [x for x in _keywords(cls.function) if x.name != "weights"]
-        )
+        given = [x for x in _keywords(cls.function) if x.name != "weights"]
+        cls.__signature__ = inspect.Signature([_for_module(x) for x in given])
 
     def __init__(self, **settings: object) -> None:
         super().__init__()
@@ -128,6 +127,13 @@ def written(value: Any) -> Any:
         name = type(value).__name__ if hasattr(value, "_fields") else ""
         return f"{name}({', '.join(str(written(x)) for x in value)})"
     return float(value) if is_number(value) else getattr(value, "__qualname__", value)
+
+
+def _for_module(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a keyword as a module takes it: its batches are by default those of all ranks."""
+    if parameter.name != "process_group":
+        return parameter
+    return parameter.replace(default="world", annotation=ModuleGroup)
 
 
 def _keywords(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -107,10 +107,10 @@ def rate_of(form: LinearForm, cuts: Cuts) -> Rate | None:
     the same examples always, or of those on their side.
     """
     costs = {
-        "false_negative": _sum(form.false_negative, form.positives),
-        "false_positive": _sum(form.false_positive, form.negatives),
-        "true_positive": _sum(form.true_positive, form.positives),
-        "true_negative": _sum(form.true_negative, form.negatives),
+        "false_negative": form.false_negative + form.positives,
+        "false_positive": form.false_positive + form.negatives,
+        "true_positive": form.true_positive + form.positives,
+        "true_negative": form.true_negative + form.negatives,
     }
     like = sum(0 * x.double() for x in costs.values() if isinstance(x, Tensor))
     numbers = [torch.as_tensor(x, dtype=torch.float64) + like for x in costs.values()]
@@ -137,10 +137,6 @@ def rate_of(form: LinearForm, cuts: Cuts) -> Rate | None:
     total = sum(broken[1:], start=broken[0])
     limit = (-best / (worst - best)).unsqueeze(-1)
     return Rate(total, total + sum(kept[1:], start=kept[0]), limit, of_calls, of_all)
-
-
-def _sum(event: Number, of_class: Number) -> Number:
-    return event + of_class
 
 
 def _last(value: Number) -> Number:

@@ -1,7 +1,7 @@
 """Thresholds at which a constraint holds on new data, with confidence, in finite samples."""
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from gobj.operating_point._binomial import (
     upper_bound,
 )
 from gobj.operating_point._cuts import Cuts, Rate, check_point, cuts_of_sample, rate_of
-from gobj.operating_point.fit import OperatingPoint, best_of
+from gobj.operating_point.fit import OperatingPoint, cheapest
 from gobj.problem import LinearForm, Problem
 
 Simultaneous = Literal["none", "bonferroni"]
@@ -72,8 +72,8 @@ def certify(
 
     .. math:: \Pr\bigl[\,g(\hat t) \le 0 \text{ for the distribution}\,\bigr] \ge 1 - \delta
 
-    over samples of independent examples of that distribution that no training has seen, whatever
-    the distribution and the model. No test is approximate. A sample too small says so.
+    over samples of independent examples of that distribution that no training has seen, for any
+    model. Tails are exact, and no normal approximation is used. A sample too small says so.
 
     **Recall, FPR and budgets** are about all positives, all negatives or all examples, and rise or
     fall with the threshold: the threshold is an order statistic, the last at which as many bad
@@ -81,11 +81,11 @@ def certify(
 
     **Precision and NPV** are about those that are called. Given a threshold at a score, those above
     it are independent draws, so that their number of bad events has a binomial tail at each number
-    of calls. The numbers are tested from few calls to many; numbers that double start with equal
-    parts of :math:`\delta`, each passes on what it has while it rejects (a fallback procedure), and
-    the first that fails stops it. The guarantee is exact if the constraint, once broken on the way
-    down, stays so; where it is broken only between two neighbouring scores of the sample and met
-    again below, it can be missed more often.
+    of calls. The numbers are tested from few calls to many; numbers that double start with a half
+    of :math:`\delta`, a quarter and so on, each passes on what it has while it rejects (a fallback
+    procedure), and the first that fails stops it. The guarantee is exact if the constraint, once
+    broken on the way down, stays so; where it is broken only between two neighbouring scores of the
+    sample and met again below, it can be missed more often.
 
     A problem of your own is treated by the same two ways if its constraint limits one rate, whose
     bad events lie on one side of the threshold; the error rate, for one, does not.
@@ -149,8 +149,8 @@ def certify(
     feasible = certain.any(-1)
     last = cuts.threshold.shape[-1] - 1
     end = torch.arange(last + 1, device=certain.device) == (0 if rate.of_calls else last)
-    point = best_of(cuts, problem, torch.where(feasible.unsqueeze(-1), certain, end))
-    point = point._replace(feasible=feasible)
+    allowed = torch.where(feasible.unsqueeze(-1), certain, end)
+    point = cheapest(cuts, problem, allowed, feasible)
     return _certificate(cuts, rate, problem.cost, point, bound, miss, 1 - confidence)
 
 
@@ -182,7 +182,7 @@ def _in_sequence(bad: Tensor, counted: Tensor, limit: Tensor, miss: float) -> Te
     places = torch.searchsorted(counted.contiguous(), sizes, right=True) - 1
     places = places.clamp(min=0)
     at = [x.gather(-1, places) for x in (bad, counted, limit)]
-    order, total = torch.arange(MOST_TESTS, device=bad.device), counted.amax(-1, keepdim=True)
+    order = torch.arange(MOST_TESTS, device=bad.device)
     p_values, passed = binomial_cdf(*at), torch.zeros_like(total)
     rejected = torch.zeros_like(sizes, dtype=torch.bool)
     for doubling in range(math.ceil(math.log2(max((total / first).max().item(), 1))) + 1):
@@ -247,18 +247,16 @@ def _certificate(
 def _cost_events(cuts: Cuts, cost: LinearForm) -> tuple[Tensor, Tensor]:
     """Return the weight of the events that cost, and of the classes that they are of."""
     events = cuts.events()
-    costs = {name: _last(getattr(cost, name) != 0) for name in events}
+    costs = {
+        name: torch.as_tensor(getattr(cost, name) != 0, device=weight.device).unsqueeze(-1)
+        for name, weight in events.items()
+    }
     costly = sum(
         (weight * costs[name] for name, weight in events.items()), start=0 * cuts.true_positives
     )
     of_positives = costs["false_negative"] | costs["true_positive"]
     of_negatives = costs["false_positive"] | costs["true_negative"]
     return costly, of_positives * cuts.positives + of_negatives * cuts.negatives
-
-
-def _last(chosen: bool | Tensor) -> Any:
-    """Give a choice of labels a last dimension, for the cuts."""
-    return chosen.unsqueeze(-1) if isinstance(chosen, Tensor) else chosen
 
 
 def _needed(cuts: Cuts, rate: Rate, miss: float, feasible: Tensor) -> Tensor:

@@ -124,22 +124,25 @@ def fit_threshold_to_curve(curve: Curve, problem: Problem) -> OperatingPoint:
     return best_of(cuts_of_curve(curve), problem)
 
 
-def best_of(cuts: Cuts, problem: Problem, allowed: Tensor | None = None) -> OperatingPoint:
-    """Return the cheapest of the cuts that meet the constraint, or that are allowed."""
-    cost, constraint = cuts.value(problem.cost), cuts.value(problem.constraint)
-    excess, rate = constraint, rate_of(problem.constraint, cuts)
+def best_of(cuts: Cuts, problem: Problem) -> OperatingPoint:
+    """Return the cheapest of the cuts that meet the constraint, or that come closest to it."""
+    excess, rate = cuts.value(problem.constraint), rate_of(problem.constraint, cuts)
     if rate is not None:  # of nothing a rate is no news, unless there is nothing else
         some = (rate.counted > 0) | ~(rate.counted > 0).any(-1, keepdim=True)
         share = rate.bad / torch.where(rate.counted == 0, 1, rate.counted)
         excess = torch.where(some, share - rate.limit, torch.inf)
-    met = excess <= ROUNDING if allowed is None else allowed
+    met, closest = excess <= ROUNDING, excess <= excess.amin(-1, keepdim=True)
     feasible = met.any(-1)
-    least = excess.amin(-1, keepdim=True)
-    chosen = torch.where(feasible.unsqueeze(-1), met, excess <= least)
-    price = torch.where(chosen, cost, torch.inf)
+    return cheapest(cuts, problem, torch.where(feasible.unsqueeze(-1), met, closest), feasible)
+
+
+def cheapest(cuts: Cuts, problem: Problem, allowed: Tensor, feasible: Tensor) -> OperatingPoint:
+    """Return the cheapest of the cuts that are allowed."""
+    cost, constraint = cuts.value(problem.cost), cuts.value(problem.constraint)
+    price = torch.where(allowed, cost, torch.inf)
     # of those that cost the same, the one with most to spare
-    cheapest = price <= price.amin(-1, keepdim=True)
-    index = torch.where(cheapest, constraint, torch.inf).argmin(-1)
+    least = price <= price.amin(-1, keepdim=True)
+    index = torch.where(least, constraint, torch.inf).argmin(-1)
     hits, alarms = (cuts.at(x, index) for x in (cuts.true_positives, cuts.false_positives))
     positives, negatives = cuts.positives.squeeze(-1), cuts.negatives.squeeze(-1)
     missed, rejected = positives - hits, negatives - alarms

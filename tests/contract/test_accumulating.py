@@ -1,6 +1,5 @@
 """Modules over micro-batches: the loss, the gradient and the next state of the joined batch."""
 
-import dataclasses
 import io
 from typing import Any
 
@@ -214,9 +213,3 @@ def test_at_rest_a_criterion_accumulates_nothing() -> None:
             criterion(*batch)
         assert criterion.sums is not None
         assert criterion.sums.weight == 8
-
-
-def test_a_rule_that_is_turned_round_keeps_its_state() -> None:
-    rule = gobj.ImplicitMultiplier()
-    turned = dataclasses.replace(rule, order="weigh_first")
-    assert turned.statistics is rule.statistics

@@ -381,3 +381,12 @@ def test_error_messages_show_no_values_of_a_tensor(case: Case) -> None:
         case(LOGITS, LABELS[:2], case.start((3,)))
     assert "[[" not in str(caught.value)
     assert "tensor(" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n != "StatelessLoss"])
+def test_modules_show_that_they_join_all_ranks(name: str) -> None:
+    parameters = inspect.signature(MODULES[name]).parameters
+    if "process_group" in parameters:
+        assert parameters["process_group"].default == "world"
+    else:  # among the options of every module with a state
+        assert any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -5,14 +5,12 @@ import contextlib
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, DistributedSampler
 
 from tests.engines import task
 
 parts, folder = task.arguments()
 dist.init_process_group("gloo")
-data = task.dataset()
-loader = DataLoader(data, task.BATCH, sampler=DistributedSampler(data, shuffle=False))
+loader = task.loader()
 model, criterion = DistributedDataParallel(task.model()), task.criterion(parts)
 optimizer = torch.optim.SGD(model.parameters(), **task.RATE)
 for _ in range(task.EPOCHS):

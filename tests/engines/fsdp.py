@@ -6,14 +6,12 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.utils.data import DataLoader, DistributedSampler
 
 from tests.engines import task
 
 parts, folder = task.arguments()
 dist.init_process_group("gloo")
-data = task.dataset()
-loader = DataLoader(data, task.BATCH, sampler=DistributedSampler(data, shuffle=False))
+loader = task.loader()
 mesh = init_device_mesh("cpu", (dist.get_world_size(),))
 model, criterion = fully_shard(task.model(), mesh=mesh), task.criterion(parts)
 optimizer = torch.optim.SGD(model.parameters(), **task.RATE)

@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning
 import torch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from tests.engines import task
 
@@ -41,8 +41,7 @@ class Classifier(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader:
         """Take the examples in order; Lightning's own sampler would shuffle them."""
-        data = task.dataset()
-        return DataLoader(data, task.BATCH, sampler=DistributedSampler(data, shuffle=False))
+        return task.loader()
 
 
 trainer = lightning.Trainer(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import gobj
 
@@ -22,6 +22,12 @@ def dataset() -> TensorDataset:
     inputs = torch.randn(ROWS, 5, generator=generator)
     noise = torch.randn(ROWS, 1, generator=generator)
     return TensorDataset(inputs, (inputs[:, :1] + noise > 0.5).float())
+
+
+def loader() -> DataLoader:
+    """Load the examples of this rank, in order."""
+    data = dataset()
+    return DataLoader(data, BATCH, sampler=DistributedSampler(data, shuffle=False))
 
 
 def model() -> nn.Module:

@@ -279,6 +279,7 @@ def _trained(draw: torch.Generator, steps: int = 300) -> list[gobj.Diagnosis]:
     """Train a linear model for recall at precision .7, and look at every step."""
     features = torch.randn(2000, 3, generator=draw)
     labels = (features[:, :1] + torch.randn(2000, 1, generator=draw) > 1.2).float()
+    torch.manual_seed(0)
     model, problem = torch.nn.Linear(3, 1), gobj.recall_at_precision(0.7)
     criterion = gobj.nn.RecallAtPrecisionLoss(0.7)
     optimizer, history = torch.optim.Adam(model.parameters(), 0.05), []

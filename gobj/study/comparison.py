@@ -1,136 +1,142 @@
-"""BCE, class-weighted BCE and the objective, each with the best of the same optimisers."""
+"""What each method is worth: a threshold from validation rows, its rates on test rows."""
 
-import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 import gobj
-from gobj.metrics._curve import Curve
-from gobj.study.goals import Goal
-from gobj.study.measures import draw_curve, rates_at
-from gobj.study.splits import Splits
-from gobj.study.training import Model, Setting, balanced, cross_entropy_loss, score, train
-
-METHODS = ("BCE", "class-weighted BCE", "objective")
+from gobj.study.data import Data
+from gobj.study.goals import Goal, problem_of
+from gobj.study.measures import count_rates
+from gobj.study.methods import Fitted, Method, Work
+from gobj.study.plan import Parts
 
 
-class Trained(NamedTuple):
-    """Models that one method trained, one per seed.
+class Reading(NamedTuple):
+    """Thresholds that were chosen on validation rows, each value ``[S, labels]``.
 
     Attributes:
-        method: One of :data:`METHODS`.
-        setting: The optimiser.
-        seconds: Of training, all seeds together.
-        layers: As :func:`score` takes them.
-        threshold: The objective's own, ``[S]``; None for BCE, which has none.
-        duals: The objective's multiplier and threshold after each step, ``[steps, S]`` each.
+        threshold: An example is called positive where its score is above it.
+        feasible: Whether the validation rows have, or support, such a threshold.
+        value: Of the optimized rate on test rows; the worst where none is feasible.
+        constrained: The constrained rate on test rows.
+        rates: Precision, recall, FPR, specificity, NPV and share flagged on test rows.
     """
 
-    method: str
-    setting: Setting
-    seconds: float
-    layers: list[Tensor]
-    threshold: Tensor | None
-    duals: tuple[Tensor, Tensor] | None
+    threshold: Tensor
+    feasible: Tensor
+    value: Tensor
+    constrained: Tensor
+    rates: dict[str, Tensor]
+
+    def held(self, goal: Goal, label: int) -> int:
+        """Count the splits in which the constraint held on test rows."""
+        rates = self.constrained[self.feasible[:, label], label]
+        return int(((rates * goal.way) >= goal.target * goal.way).sum())
 
 
 class Outcome(NamedTuple):
-    """What trained models are worth; tensors hold one value per seed.
+    """What a method is worth in the setting that is best on validation rows.
 
     Attributes:
-        models: The models.
-        validation: Value at the target on the validation rows, best over thresholds.
-        value: The same on the test rows.
-        train_reach: How far the constrained rate goes on the training rows.
-        test_reach: The same, test rows.
-        threshold: The objective's own, or for BCE the best that meets the target on the training
-            rows.
-        train: Rates at that threshold by name, training rows.
-        test: The same, test rows.
-        test_at_zero: Rates at logit 0, which is probability one half to BCE, test rows.
-        curve: Of the test rows.
+        method: The method.
+        models: What it fitted, with the scores.
+        validation: The optimized rate on validation rows, at the threshold of theirs that is best,
+            ``[S, labels]``.
+        fitted: With the best threshold that meets the target on the validation rows.
+        certified: With the threshold at which it is met on new data, with confidence.
     """
 
-    models: Trained
+    method: Method
+    models: Fitted
     validation: Tensor
-    value: Tensor
-    train_reach: Tensor
-    test_reach: Tensor
-    threshold: Tensor
-    train: dict[str, Tensor]
-    test: dict[str, Tensor]
-    test_at_zero: dict[str, Tensor]
-    curve: Curve
+    fitted: Reading
+    certified: Reading
 
 
-def compare(
-    goal: Goal, splits: Splits, model: Model, steps: int, progress: Callable[[], object]
-) -> list[Outcome]:
-    """Return one outcome per method, of the setting that is best on the validation rows."""
-    # A process's first optimiser loads modules for seconds, which are no method's.
-    train(splits.validation, cross_entropy_loss, None, steps=1)
-    return [
-        max(
-            (
-                _measure(
-                    goal, splits, _train(goal, splits, method, model, setting, steps, progress)
-                )
-                for setting in model.settings
-            ),
-            key=lambda outcome: goal.sign * outcome.validation.mean().item(),
-        )
-        for method in METHODS
-    ]
+def fit_settings(method: Method, work: Work) -> list[Fitted]:
+    """Fit a method in each of its settings."""
+    work.progress.begin(method.name)
+    return [method.fit(work, setting) for setting in method.settings]
 
 
-def _train(
-    goal: Goal,
-    splits: Splits,
-    method: str,
-    model: Model,
-    setting: Setting,
-    steps: int,
-    progress: Callable[[], object],
-) -> Trained:
-    """Train one method with one setting, all seeds side by side; call progress after each step."""
-    part = balanced(splits.train) if method == "class-weighted BCE" else splits.train
-    own = method == "objective"
-    duals: list[tuple[Tensor, Tensor]] = []
-
-    def record(_: list[Tensor], state: gobj.DualState) -> None:
-        duals.append((state.multiplier, state.threshold))
-        progress()
-
-    state = gobj.init_state((len(part.labels),))
-    options = {"hidden": model.hidden, "steps": steps, "record": record, **setting._asdict()}
-    start = time.perf_counter()
-    layers, state = train(part, goal.loss if own else cross_entropy_loss, state, **options)
-    seconds = time.perf_counter() - start
-    if not own:
-        return Trained(method, setting, seconds, layers, None, None)
-    multipliers, thresholds = (torch.stack(values) for values in zip(*duals, strict=True))
-    return Trained(method, setting, seconds, layers, state.threshold, (multipliers, thresholds))
+def validation_value(fitted: Fitted, work: Work) -> Tensor:
+    """Return the optimized rate at the best threshold on validation rows."""
+    goals, data, rows = work.goals, work.stage.data, work.stage.rows
+    point = _fit_threshold(goals, data, rows.validation, fitted.validation)
+    return _read(goals, data, rows.validation, fitted.validation, point).value
 
 
-def _measure(goal: Goal, splits: Splits, models: Trained) -> Outcome:
-    """Measure models on every part."""
-    logits = [score(models.layers, part.features) for part in splits]
-    known, held_out, curve = (
-        draw_curve(scores, part) for scores, part in zip(logits, splits, strict=True)
-    )
-    threshold = goal.best(known)[1] if models.threshold is None else models.threshold
+def measure(method: Method, tried: Sequence[Fitted], work: Work) -> Outcome:
+    """Choose the setting and the thresholds on validation rows, and count on test rows."""
+    values = [validation_value(fitted, work) for fitted in tried]
+    sign = work.goals[0].sign
+    best = max(range(len(tried)), key=lambda index: sign * values[index].mean().item())
+    fitted = tried[best]
+    goals, data, rows = work.goals, work.stage.data, work.stage.rows
+    point = _fit_threshold(goals, data, rows.validation, fitted.validation)
+    sure = _certify(goals, data, rows.validation, fitted.validation, work.options.confidence)
     return Outcome(
-        models,
-        validation=goal.best(held_out)[0],
-        value=goal.best(curve)[0],
-        train_reach=goal.reach(known),
-        test_reach=goal.reach(curve),
-        threshold=threshold,
-        train=rates_at(threshold, logits[0], splits.train),
-        test=rates_at(threshold, logits[2], splits.test),
-        test_at_zero=rates_at(torch.zeros_like(threshold), logits[2], splits.test),
-        curve=curve,
+        method,
+        fitted,
+        values[best],
+        _read(goals, data, rows.test, fitted.test, point),
+        _read(goals, data, rows.test, fitted.test, sure),
     )
+
+
+def problem_of_columns(goals: Sequence[Goal], splits: int) -> gobj.Problem:
+    """Return the problem whose columns are the labels of each split."""
+    targets = torch.tensor([goal.target for goal in goals], dtype=torch.float64)
+    return problem_of(goals[0].objective, targets.repeat(splits))
+
+
+def _fit_threshold(
+    goals: Sequence[Goal], data: Data, rows: Tensor, scores: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Fit a threshold to each column, and tell where one meets the target."""
+    problem = problem_of_columns(goals, len(rows))
+    truth, weights = data.side_by_side(data.truth, rows), data.weights_of(rows)
+    point = gobj.fit_threshold(scores, truth, problem, weights=weights)
+    return point.threshold, point.feasible
+
+
+def _certify(
+    goals: Sequence[Goal], data: Data, rows: Tensor, scores: Tensor, confidence: float
+) -> tuple[Tensor, Tensor]:
+    """Certify a threshold for each column; none where weights are no whole numbers."""
+    truth, weights = data.side_by_side(data.truth, rows), data.weights_of(rows)
+    if not can_certify(data):
+        nothing = torch.full(scores.shape[1:], torch.inf, dtype=torch.float64)
+        return nothing, torch.zeros_like(nothing, dtype=torch.bool)
+    problem = problem_of_columns(goals, len(rows))
+    found = gobj.certify(scores, truth, problem, confidence=confidence, weights=weights)
+    return found.threshold, found.feasible
+
+
+def can_certify(data: Data) -> bool:
+    """Tell whether weights are numbers of examples, which is what a certificate counts."""
+    return data.weights is None or bool((data.weights == data.weights.round()).all())
+
+
+def _read(
+    goals: Sequence[Goal], data: Data, rows: Tensor, scores: Tensor, point: Any
+) -> Reading:
+    """Count the rates at thresholds."""
+    threshold, feasible = point
+    truth, weights = data.side_by_side(data.truth, rows), data.weights_of(rows)
+    every = count_rates(threshold, scores, truth, weights)
+    shape = (len(rows), len(data.labels))
+    rates = {name: rate.view(shape) for name, rate in every.items()}
+    goal, feasible = goals[0], feasible.view(shape)
+    value = torch.where(feasible, rates[goal.objective.optimized], goal.worst)
+    return Reading(
+        threshold.view(shape), feasible, value, rates[goal.objective.constrained], rates
+    )
+
+
+def overlap(rows: Parts) -> float:
+    """Return the ratio of test to training rows, which the intervals are corrected by."""
+    return float((rows.test >= 0).sum() / (rows.train >= 0).sum())

@@ -12,6 +12,7 @@ from gobj.metrics._reading import LOW_IS_GOOD, OBJECTIVES, Objective, operating_
 from gobj.study.refusal import require
 
 ACRONYMS = ("fpr", "npv", "tpr")
+EASY = 0.45  # a rate that chance reaches, below which the usual targets ask for something
 FEWEST_HITS = 5  # examples on the right side, below which a ratio is met by luck
 
 
@@ -56,6 +57,16 @@ class Goal(NamedTuple):
         result: tuple[Tensor, gobj.DualState] = function(logits, labels, state, **options)
         return result
 
+    @property
+    def problem(self) -> gobj.Problem:
+        """Return the objective as the pair of linear forms that thresholds are chosen by."""
+        return problem_of(self.objective, self.target)
+
+    @property
+    def worst(self) -> float:
+        """Return the value that counts where no threshold meets the target."""
+        return 0.0 if self.sign > 0 else 1.0
+
     def best(self, curve: Curve) -> tuple[Tensor, Tensor]:
         """Return the best value on a curve that meets the target, and its threshold, per label."""
         point = operating_point(curve, self.objective, self.target)
@@ -84,15 +95,55 @@ def spell(name: str) -> str:
     return " ".join(word.upper() if word in ACRONYMS else word for word in words.split("_"))
 
 
+def problem_of(objective: Objective, target: float | Tensor) -> gobj.Problem:
+    """Return an objective as a problem; a tensor has a target for each label."""
+    problem: gobj.Problem = getattr(gobj, objective.name)(target)
+    return problem
+
+
+def find_objective(name: str) -> Objective:
+    """Return the objective of a name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    known = {objective.name: objective for objective in OBJECTIVES}
+    require(name in known, "--objective", f"be one of {', '.join(known)}", repr(name))
+    return known[name]
+
+
+def usual_target(objective: Objective) -> float:
+    """Return the target that is taken where none is given: 0.9, or 0.1 of what has to stay low."""
+    return 0.1 if objective.constrained in LOW_IS_GOOD else 0.9
+
+
+def targets_to_try(objective: Objective, share: float) -> list[float]:
+    """Return six targets from easy to hard, where a share of the rows is positive.
+
+    A precision below the share of positives, or an NPV below that of negatives, is met by any
+    model: their targets go from half of the way to 1 upwards.
+    """
+    fixed = {
+        "recall": [0.5, 0.7, 0.8, 0.9, 0.95, 0.99],
+        "fpr": [0.2, 0.1, 0.05, 0.02, 0.01, 0.001],
+        "flagged": [0.3, 0.2, 0.1, 0.05, 0.02, 0.01],
+    }
+    if objective.constrained in fixed:
+        return fixed[objective.constrained]
+    by_chance = share if objective.constrained == "precision" else 1 - share
+    if by_chance < EASY:
+        return [0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
+    steps = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
+    return [float(f"{1 - (1 - by_chance) * step:.3g}") for step in steps]
+
+
 def make_goal(name: str, target: float | None = None) -> Goal:
     """Return the goal of a named objective; without a target 0.9, or 0.1 of what has to stay low.
 
     Raises:
         ValueError: If there is no such objective or the target is outside (0, 1).
     """
-    known = {objective.name: objective for objective in OBJECTIVES}
-    require(name in known, "--objective", f"be one of {', '.join(known)}", repr(name))
-    if target is None:
-        target = 0.1 if known[name].constrained in LOW_IS_GOOD else 0.9
+    objective = find_objective(name)
+    target = usual_target(objective) if target is None else target
     check_number("--target", target, low=0, high=1, function="gobj")
-    return Goal(known[name], target)
+    return Goal(objective, target)

@@ -16,13 +16,16 @@ class Part(NamedTuple):
 
     Attributes:
         features: Shape ``[S, n, columns]``, float32.
-        labels: 0 or 1, shape ``[S, n]``.
-        weights: Case weights, shape ``[S, n]``; None is 1 each.
+        labels: 0 or 1, shape ``[S, n]``, or ``[S, n, L]`` for ``L`` labels.
+        weights: Case weights, of the shape of the labels; None is 1 each.
+        places: Where ranks share the rows, the place here of each row of the part over all ranks,
+            ``[S, rows]``, -1 where another rank holds it; None where all rows are here.
     """
 
     features: Tensor
     labels: Tensor
     weights: Tensor | None
+    places: Tensor | None = None
 
 
 class Splits(NamedTuple):
@@ -33,6 +36,20 @@ class Splits(NamedTuple):
     test: Part
 
 
+class Scaling(NamedTuple):
+    """What is learned of the features of training rows, ``[columns]`` each, float64.
+
+    Attributes:
+        median: Takes the place of missing numbers.
+        mean: Is subtracted.
+        deviation: Is divided by; 1 for a column that is constant.
+    """
+
+    median: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+
 def split(table: Table, seeds: int) -> Splits:
     """Draw a split per seed, each with the table's share of positives, and scale by its own part.
 
@@ -41,20 +58,32 @@ def split(table: Table, seeds: int) -> Splits:
     """
     generator = torch.Generator().manual_seed(0)
     classes = [_cut(table.labels == label, seeds, generator) for label in (0, 1)]
-    train, validation, test = (torch.cat(rows, 1) for rows in zip(*classes, strict=True))
-    known = table.features[train]
-    median = known.nanmedian(1, keepdim=True).values.nan_to_num()
-    known = torch.where(known.isnan(), median, known)
-    mean, deviation = known.mean(1, keepdim=True), known.std(1, keepdim=True, unbiased=False)
-    deviation = torch.where(deviation > 1e-9 * (1 + mean.abs()), deviation, 1)
+    rows = [torch.cat(part, 1) for part in zip(*classes, strict=True)]
+    scalings = [learn_scaling(table.features[train]) for train in rows[0]]
 
-    def part(rows: Tensor) -> Part:
-        raw = table.features[rows]
-        scaled = (torch.where(raw.isnan(), median, raw) - mean) / deviation
-        weights = None if table.weights is None else table.weights[rows]
-        return Part(scaled.clamp(-LARGEST, LARGEST).float(), table.labels[rows], weights)
+    def part(chosen: Tensor) -> Part:
+        pairs = zip(chosen, scalings, strict=True)
+        features = torch.stack([scale(table.features[row], by).float() for row, by in pairs])
+        weights = None if table.weights is None else table.weights[chosen]
+        return Part(features, table.labels[chosen], weights)
 
-    return Splits(part(train), part(validation), part(test))
+    return Splits(*map(part, rows))
+
+
+def learn_scaling(features: Tensor) -> Scaling:
+    """Learn how to scale of rows ``[n, columns]``, float64, NaN where a number is missing."""
+    median = features.nanmedian(0).values.nan_to_num()
+    known = torch.where(features.isnan(), median, features)
+    mean, deviation = known.mean(0), known.std(0, unbiased=False)
+    varies = deviation > 1e-9 * (1 + mean.abs())
+    return Scaling(median, mean, torch.where(varies, deviation, 1))
+
+
+def scale(features: Tensor, scaling: Scaling) -> Tensor:
+    """Fill, standardise and clip rows ``[n, columns]``."""
+    median, mean, deviation = scaling
+    known = torch.where(features.isnan(), median, features)
+    return ((known - mean) / deviation).clamp(-LARGEST, LARGEST)
 
 
 def _cut(members: Tensor, seeds: int, generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -1,7 +1,5 @@
 """Tables of mixed columns, turned into numbers."""
 
-from pathlib import Path
-from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +7,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gobj.study._outcomes import check_class_sizes, positive_value, texts
-from gobj.study.refusal import require
+from gobj.study.columns import encode, learn_schema, texts
+from gobj.study.labels import check_class_sizes, positive_value
+from gobj.study.refusal import require, require_column
 
-MOST_ROWS = 200_000  # so that ten splits of a wide table fit into memory
-LARGEST = 1e100  # so that squares stay finite
 
 
 class Table(NamedTuple):
@@ -32,22 +29,6 @@ class Table(NamedTuple):
     weights: Tensor | None
     positive: str
     left_out: dict[str, str]
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file.
-
-    Raises:
-        ValueError: If there is no such file or it cannot be read.
-    """
-    require(path.is_file(), "DATA", "be a CSV or Parquet file", repr(str(path)))
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        return pd.read_csv(path, low_memory=False)
-    except (ImportError, OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ValueError(f"gobj: `DATA` must be readable; got {str(path)!r}: {reason}.") from error
 
 
 def default_table() -> pd.DataFrame:
@@ -73,7 +54,7 @@ def prepare(
     name (row numbers) and constant ones. Rows of weight 0 are dropped.
 
     Args:
-        frame: Columns of any type; up to 200,000 rows are drawn from larger ones.
+        frame: Columns of any type.
         label: Column to predict.
         positive: Value of the label that counts as positive, against all others; by default the
             label must have two values, of which 1, true or yes is positive, else the rarer one.
@@ -84,30 +65,29 @@ def prepare(
         ValueError: If a column is unknown, the label is not binary or is missing somewhere, a
             weight is negative or missing, a class has fewer than 20 rows, or no feature is left.
     """
-    known = f"name a column ({shorten(', '.join(map(str, frame.columns)), 200)})"
-    require(label in frame, "--label", known, repr(label))
-    require(weights is None or weights in frame, "--weights", known, repr(weights))
+    require_column(frame.columns, "--label", label)
+    if weights is not None:
+        require_column(frame.columns, "--weights", weights)
     require(weights != label, "--weights", "differ from the label", repr(weights))
-    frame = frame.sample(MOST_ROWS, random_state=0) if len(frame) > MOST_ROWS else frame
-    masses = None if weights is None else _weights(frame[weights])
+    masses = None if weights is None else read_weights(frame[weights])
     if masses is not None:
         frame, masses = frame[masses > 0], masses[masses > 0]
     value = positive_value(frame[label], positive)
     labels = (texts(frame[label]) == value).to_numpy()
-    check_class_sizes(labels)
-    used = [label] if weights is None else [label, weights]
-    columns, left_out = _features(frame.drop(columns=used), most_values)
-    require(bool(columns), "DATA", "have a column to learn from", left_out)
+    check_class_sizes(labels.sum(), len(labels), label)
+    used = frame.drop(columns=[label] if weights is None else [label, weights])
+    schema = learn_schema(((str(name), column) for name, column in used.items()), most_values)
+    require(bool(schema.columns), "DATA", "have a column to learn from", schema.left_out)
     return Table(
-        torch.from_numpy(np.concatenate(columns, axis=1)),
+        torch.from_numpy(encode(frame, schema)),
         torch.from_numpy(labels.astype(np.float32)),
         None if masses is None else torch.from_numpy((masses / masses.mean()).astype(np.float32)),
         f"{label} = {value}",
-        left_out,
+        schema.left_out,
     )
 
 
-def _weights(column: "pd.Series[Any]") -> np.ndarray[Any, Any]:
+def read_weights(column: "pd.Series[Any]") -> np.ndarray[Any, Any]:
     """Check case weights."""
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     fine = np.isfinite(values) & (values >= 0)
@@ -116,35 +96,3 @@ def _weights(column: "pd.Series[Any]") -> np.ndarray[Any, Any]:
     require(bool(fine.all()), "--weights", requirement, got)
     require(bool(values.sum() > 0), "--weights", "not be 0 everywhere", repr(column.name))
     return values
-
-
-def _features(
-    frame: pd.DataFrame, most_values: int
-) -> tuple[list[np.ndarray[Any, Any]], dict[str, str]]:
-    """Return blocks of features ``[rows, columns]``, and why other columns were left out."""
-    blocks, left_out = [], {}
-    for name, column in frame.items():
-        found = "no name" if str(name).startswith("Unnamed:") else _encode(column, most_values)
-        if isinstance(found, str):
-            left_out[str(name)] = found
-        else:
-            blocks.append(found)
-    return blocks, left_out
-
-
-def _encode(column: "pd.Series[Any]", most_values: int) -> np.ndarray[Any, Any] | str:
-    """Return a column's features ``[rows, columns]``, or why it has none."""
-    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
-        return "dates"
-    text = column.astype("string")
-    numeric = pd.api.types.is_numeric_dtype(column)
-    numbers = pd.to_numeric(column if numeric else text, errors="coerce")
-    if numeric or numbers.notna().sum() == text.notna().sum():
-        values = numbers.to_numpy(dtype=float, na_value=np.nan)
-        values = np.where(np.isfinite(values), values.clip(-LARGEST, LARGEST), np.nan)
-        constant = len(np.unique(values[~np.isnan(values)])) <= 1
-        return "constant" if constant else values[:, None]
-    if text.nunique() > most_values:
-        return f"text with {text.nunique()} values"
-    dummies = pd.get_dummies(text).to_numpy(dtype=float)
-    return "constant" if text.nunique(dropna=False) <= 1 else dummies

@@ -1,0 +1,165 @@
+"""The steps of a job: fit every row, choose targets, judge, and fit the model to take away."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+import gobj
+from gobj.study.baselines import baseline_methods
+from gobj.study.comparison import Outcome, fit_settings, measure, overlap
+from gobj.study.data import Data
+from gobj.study.final import Final, finish
+from gobj.study.goals import Goal, find_objective, make_goal, problem_of, targets_to_try
+from gobj.study.goals import usual_target
+from gobj.study.measures import draw_columns
+from gobj.study.methods import Fitted, Method, Work, make_stage, trained_methods
+from gobj.study.options import Options
+from gobj.study.progress import Progress
+from gobj.study.verdict import Verdict, judge
+
+SHORT = 0.02  # of what a logistic regression explains: how much less a converged model may explain
+
+
+class Study(NamedTuple):
+    """What a job found.
+
+    Attributes:
+        data: The table.
+        options: What was asked.
+        goals: The goal of each label.
+        reasons: How each target was chosen.
+        reaches: How far the constrained rate goes on validation rows, for each label.
+        outcomes: The rows of the table.
+        verdicts: The answer for each label.
+        final: The model to take away.
+        overlap: Ratio of test to training rows.
+        excess: Cross entropy of the linear model above that of logistic regression, and how much is
+            allowed; None where no logistic regression was fitted.
+    """
+
+    data: Data
+    options: Options
+    goals: list[Goal]
+    reasons: list[str]
+    reaches: list[float]
+    outcomes: list[Outcome]
+    verdicts: list[Verdict]
+    final: Final
+    overlap: float
+    excess: tuple[float, float] | None
+
+    @property
+    def is_short(self) -> bool:
+        """Tell whether the linear models stopped short of a logistic regression."""
+        return self.excess is not None and self.excess[0] > self.excess[1]
+
+
+def run(data: Data, options: Options, progress: Progress) -> Study:
+    """Run the job on a table."""
+    stage = make_stage(data, data.plan.splits)
+    alone = data.ranks.number == 1
+    methods = (baseline_methods(options) if alone else []) + trained_methods(options)
+    progress.expect(sum(method.cost * len(method.settings) for method in methods))
+    work = Work(stage, (), options, progress)
+    tried = {
+        method.name: fit_settings(method, work) for method in methods if not method.is_objective
+    }
+    chosen = [_choose_goal(work, label, list(tried.values())) for label in range(len(data.labels))]
+    goals = [goal for goal, _ in chosen]
+    work = work._replace(goals=goals)
+    for method in methods:
+        if method.is_objective:
+            tried[method.name] = fit_settings(method, work)
+    outcomes = [measure(method, tried[method.name], work) for method in methods]
+    ratio = overlap(data.plan.splits)
+    verdicts = [judge(goal, outcomes, label, ratio) for label, goal in enumerate(goals)]
+    final = finish(_winner(outcomes, goals), work)
+    reaches = [_reach(work, goal, label, outcomes) for label, goal in enumerate(goals)]
+    return Study(
+        data,
+        options,
+        goals,
+        [reason for _, reason in chosen],
+        reaches,
+        outcomes,
+        verdicts,
+        final,
+        ratio,
+        _excess(data, methods, outcomes, tried),
+    )
+
+
+def _choose_goal(work: Work, label: int, tried: list[list[Fitted]]) -> tuple[Goal, str]:
+    """Return the goal of a label and how its target was chosen."""
+    options, share = work.options, work.stage.data.labels[label].share
+    objective = find_objective(options.objective)
+    if options.targets:
+        target = options.targets[label if len(options.targets) > 1 else 0]
+        return make_goal(objective.name, target), "as asked"
+    usual, easy_first = usual_target(objective), targets_to_try(objective, share)
+    wanted = [usual, *reversed(easy_first)] if usual in easy_first else list(reversed(easy_first))
+    for target in wanted:
+        if _is_reachable(work, Goal(objective, target), label, tried):
+            return Goal(objective, target), (
+                "the usual one" if target == usual else "the hardest of six within reach"
+            )
+    return Goal(objective, wanted[0]), "the usual one"
+
+
+def _is_reachable(work: Work, goal: Goal, label: int, tried: list[list[Fitted]]) -> bool:
+    """Tell whether a row meets a target on validation rows in half of the splits."""
+    return any(
+        2 * int(_feasible(work, goal, label, fitted).sum()) >= len(work.stage.scalings)
+        for every in tried
+        for fitted in every
+    )
+
+
+def _feasible(work: Work, goal: Goal, label: int, fitted: Fitted) -> Tensor:
+    """Tell for each split whether a threshold meets a target on the validation rows."""
+    data, rows = work.stage.data, work.stage.rows.validation
+    columns = slice(label, None, len(data.labels))
+    weights = data.weights_of(rows)
+    return gobj.fit_threshold(
+        fitted.validation[:, columns],
+        data.side_by_side(data.truth, rows)[:, columns],
+        problem_of(goal.objective, goal.target),
+        weights=None if weights is None else weights[:, columns],
+    ).feasible
+
+
+def _reach(work: Work, goal: Goal, label: int, outcomes: Sequence[Outcome]) -> float:
+    """Return how far the constrained rate goes on validation rows, with the best row."""
+    data, rows = work.stage.data, work.stage.rows.validation
+    columns = slice(label, None, len(data.labels))
+    truth, weights = data.side_by_side(data.truth, rows)[:, columns], data.weights_of(rows)
+    own = None if weights is None else weights[:, columns]
+    reaches = [
+        goal.reach(draw_columns(row.models.validation[:, columns], truth, own)).median().item()
+        for row in outcomes
+    ]
+    return max(reaches, key=lambda rate: rate * goal.way)
+
+
+def _winner(outcomes: Sequence[Outcome], goals: Sequence[Goal]) -> Outcome:
+    """Return the row that is best on validation rows, in the mean over labels."""
+    return max(outcomes, key=lambda row: goals[0].sign * row.validation.mean().item())
+
+
+def _excess(
+    data: Data,
+    methods: Sequence[Method],
+    outcomes: Sequence[Outcome],
+    tried: dict[str, list[Fitted]],
+) -> tuple[float, float] | None:
+    """Compare the cross entropy of linear models with that of logistic regression."""
+    names = [method.name for method in methods]
+    if "logistic regression" not in names:
+        return None
+    converged = outcomes[names.index("logistic regression")].models.train_loss
+    linear = min(fitted.train_loss for fitted in tried["BCE, linear"])
+    shares = torch.tensor([label.share for label in data.labels], dtype=torch.float64)
+    nothing = torch.nn.functional.binary_cross_entropy(shares, shares).item()
+    return linear - converged, max(SHORT * (nothing - converged), 0.001)

@@ -1,0 +1,157 @@
+"""What follows for a label: whether training for the objective helped, and what is stronger."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from gobj.study.comparison import Outcome
+from gobj.study.goals import Goal
+from gobj.study.measures import Estimate, estimate
+from gobj.study.numbers import written
+
+Kind = Literal["helps", "helps its family", "makes no difference", "does not help", "out of reach"]
+
+
+class Pair(NamedTuple):
+    """The objective beside the best other loss of the same family, picked on validation rows.
+
+    Attributes:
+        objective: The row of the objective.
+        peer: The row of the other loss.
+        difference: Objective minus peer on test rows, paired over splits.
+        helps: Whether the objective is better by more than chance.
+        harms: Whether the other loss is.
+    """
+
+    objective: Outcome
+    peer: Outcome
+    difference: Estimate
+    helps: bool
+    harms: bool
+
+
+class Verdict(NamedTuple):
+    """The answer for one label.
+
+    Attributes:
+        kind: ``helps`` if the objective beats every other row; ``helps its family`` if it beats
+            the same models with other losses, while a row of another family is as good or better;
+            ``does not help`` if another loss beats it where it is best; else ``makes no
+            difference``; ``out of reach`` if no row has a threshold that meets the target on the
+            validation rows of half of the splits.
+        sentence: The answer in words.
+        pairs: One for each family.
+        objective: The row of the objective that is best on validation rows.
+        rival: The best other row there.
+        difference: Objective minus rival on test rows, paired over splits.
+        stronger: Whether the rival is better by more than chance.
+    """
+
+    kind: Kind
+    sentence: str
+    pairs: list[Pair]
+    objective: Outcome
+    rival: Outcome
+    difference: Estimate
+    stronger: bool
+
+
+def judge(goal: Goal, outcomes: Sequence[Outcome], label: int, overlap: float) -> Verdict:
+    """Judge a label: rows are picked on validation rows, and compared on test rows."""
+    rows = [row for row in outcomes if row.method.is_objective]
+    others = [row for row in outcomes if not row.method.is_objective]
+    own, rival = best_of(rows, goal, label), best_of(others, goal, label)
+    pairs = []
+    for row in rows:
+        family = [other for other in others if other.method.family == row.method.family]
+        peer = best_of(family, goal, label)
+        pairs.append(
+            Pair(
+                row,
+                peer,
+                difference(row, peer, label, overlap),
+                beats(goal, row, peer, label, overlap),
+                beats(goal, peer, row, label, overlap),
+            )
+        )
+    helps = beats(goal, own, rival, label, overlap)
+    verdict = Verdict(
+        _kind(outcomes, label, helps, pairs, own),
+        "",
+        pairs,
+        own,
+        rival,
+        difference(own, rival, label, overlap),
+        beats(goal, rival, own, label, overlap),
+    )
+    return verdict._replace(sentence=_sentence(goal, verdict, label))
+
+
+def best_of(outcomes: Sequence[Outcome], goal: Goal, label: int) -> Outcome:
+    """Return the row that is best on validation rows."""
+    return max(outcomes, key=lambda row: goal.sign * row.validation[:, label].mean().item())
+
+
+def difference(one: Outcome, other: Outcome, label: int, overlap: float) -> Estimate:
+    """Return how much higher the value of one row is than that of another, on test rows."""
+    return estimate((one.fitted.value - other.fitted.value)[:, label], overlap)
+
+
+def beats(goal: Goal, one: Outcome, other: Outcome, label: int, overlap: float) -> bool:
+    """Tell whether one row is better than another, and does not pay for it with the constraint.
+
+    A threshold that misses its target further than the other's gets a better value for nothing.
+    """
+    better = difference(one, other, label, overlap)
+    ours, theirs = (row.fitted.constrained[:, label] * goal.way for row in (one, other))
+    slack = estimate(ours - theirs, overlap)
+    return better.mean * goal.sign > better.half_width and slack.mean >= -slack.half_width
+
+
+def is_reached(outcomes: Sequence[Outcome], label: int) -> bool:
+    """Tell whether a row meets the target on the validation rows of half of the splits."""
+    feasible = [int(row.fitted.feasible[:, label].sum()) for row in outcomes]
+    return 2 * max(feasible) >= len(outcomes[0].validation)
+
+
+def _kind(
+    outcomes: Sequence[Outcome], label: int, helps: bool, pairs: Sequence[Pair], own: Outcome
+) -> Kind:
+    """Sum up."""
+    if not is_reached(outcomes, label):
+        return "out of reach"
+    if helps:
+        return "helps"
+    if any(pair.helps for pair in pairs):
+        return "helps its family"
+    at_best = next(pair for pair in pairs if pair.objective is own)
+    return "does not help" if at_best.harms else "makes no difference"
+
+
+def _sentence(goal: Goal, verdict: Verdict, label: int) -> str:
+    """Answer in words, with the numbers."""
+
+    def at(row: Outcome) -> str:
+        return f"{written(row.fitted.value[:, label].mean().item())} ({row.method.name})"
+
+    own, rival = at(verdict.objective), at(verdict.rival)
+    if verdict.kind == "out of reach":
+        return f"The target is out of reach: no row keeps {goal.condition} on validation rows."
+    if verdict.kind == "helps":
+        return f"Training for it helps: {goal.title} is {own} on test rows, and {rival} without."
+    if verdict.kind == "helps its family":
+        gains = " and ".join(
+            f"{at(pair.objective)} and not {at(pair.peer)}" for pair in verdict.pairs if pair.helps
+        )
+        first = f"Training for it helps among like models: {goal.title} is {gains} on test rows."
+    else:
+        pair = next(pair for pair in verdict.pairs if pair.objective is verdict.objective)
+        what = (
+            "does not help"
+            if verdict.kind == "does not help"
+            else f"makes no difference that {len(pair.peer.validation)} splits could tell"
+        )
+        numbers = f"{goal.title} is {own} on test rows, and {at(pair.peer)} without"
+        first = f"Training for it {what}: {numbers}."
+    if verdict.stronger:
+        return f"{first} Stronger than any of it is {verdict.rival.method.name}: {rival}."
+    return first

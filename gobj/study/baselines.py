@@ -11,7 +11,7 @@ import torch
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from gobj.study.columns import Array
@@ -59,7 +59,7 @@ def boosting(setting: dict[str, Any]) -> Any:
 
 def light_boosting(setting: dict[str, Any]) -> Any:
     """Return LightGBM's booster."""
-    import lightgbm  # type: ignore[import-untyped]  # noqa: PLC0415, only where it is installed
+    import lightgbm  # noqa: PLC0415, only where it is installed
 
     return lightgbm.LGBMClassifier(random_state=0, n_jobs=1, verbose=-1, **setting)
 
@@ -128,5 +128,5 @@ def decide(estimator: Any, features: Array) -> Array:
     if hasattr(estimator, "decision_function"):
         scores: Array = estimator.decision_function(features)
         return scores
-    scores = estimator.predict(features, raw_score=True)
-    return scores
+    margin: Array = estimator.predict(features, raw_score=True)
+    return margin

@@ -49,9 +49,7 @@ class Schema(NamedTuple):
         ]
 
 
-def learn_schema(
-    named: Iterable[tuple[str, "pd.Series[Any]"]], most_values: int = 30
-) -> Schema:
+def learn_schema(named: Iterable[tuple[str, "pd.Series[Any]"]], most_values: int = 30) -> Schema:
     """Decide for each column, given with its name, if it is a number, text, or of no use.
 
     Numbers stay; text is one feature per value. Left out are text with many values (names, codes),

@@ -121,9 +121,7 @@ def can_certify(data: Data) -> bool:
     return data.weights is None or bool((data.weights == data.weights.round()).all())
 
 
-def _read(
-    goals: Sequence[Goal], data: Data, rows: Tensor, scores: Tensor, point: Any
-) -> Reading:
+def _read(goals: Sequence[Goal], data: Data, rows: Tensor, scores: Tensor, point: Any) -> Reading:
     """Count the rates at thresholds."""
     threshold, feasible = point
     truth, weights = data.side_by_side(data.truth, rows), data.weights_of(rows)
@@ -132,9 +130,7 @@ def _read(
     rates = {name: rate.view(shape) for name, rate in every.items()}
     goal, feasible = goals[0], feasible.view(shape)
     value = torch.where(feasible, rates[goal.objective.optimized], goal.worst)
-    return Reading(
-        threshold.view(shape), feasible, value, rates[goal.objective.constrained], rates
-    )
+    return Reading(threshold.view(shape), feasible, value, rates[goal.objective.constrained], rates)
 
 
 def overlap(rows: Parts) -> float:

@@ -90,11 +90,11 @@ class Data(NamedTuple):
         ]
         weights = self.weights_of(chosen)
         shape = (width, len(rows), len(self.labels))
-        truth = self.side_by_side(self.truth, chosen).unflatten(1, shape[1:])
+        truth = self.side_by_side(self.truth, chosen).view(shape).movedim(1, 0)
         if weights is not None:
-            weights = weights.unflatten(1, shape[1:]).movedim(1, 0)
+            weights = weights.view(shape).movedim(1, 0)
         shared = places if self.ranks.number > 1 else None
-        return Part(torch.stack(features), truth.movedim(1, 0), weights, shared)
+        return Part(torch.stack(features), truth, weights, shared)
 
 
 def load(rows: Rows, options: Options, ranks: Ranks) -> Data:
@@ -107,10 +107,10 @@ def load(rows: Rows, options: Options, ranks: Ranks) -> Data:
     for argument, name in options.named_columns:
         require_column(frame.columns, argument, name)
     names, drop = options.labels, options.drop_missing_labels
-    labels, truth, known = read_labels(
+    labels, values, known = read_labels(
         frame, names, options.positive, drop_missing=drop, ranks=ranks
     )
-    truth = torch.from_numpy(ranks.joined(truth))
+    truth = torch.from_numpy(ranks.joined(values))
     weights = torch.from_numpy(ranks.joined(_weights(frame, options.weights, known)))
     plan = make_plan(
         truth,
@@ -142,9 +142,7 @@ def load(rows: Rows, options: Options, ranks: Ranks) -> Data:
     )
 
 
-def _weights(
-    frame: pd.DataFrame, name: str | None, known: Array
-) -> Array:
+def _weights(frame: pd.DataFrame, name: str | None, known: Array) -> Array:
     """Return the weight of each row and label, 0 where the label is missing."""
     masses = np.ones(len(frame)) if name is None else read_weights(frame[name])
     return (masses[:, None] * known).astype(np.float32)

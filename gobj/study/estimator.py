@@ -17,7 +17,7 @@ from sklearn.utils.validation import (  # type: ignore[import-untyped]
 from torch import Tensor
 
 import gobj
-from gobj._checks import check_number, describe, is_number
+from gobj._checks import check_number, is_number, refuse
 from gobj.metrics._reading import OBJECTIVES
 from gobj.study.goals import Goal
 from gobj.study.splits import LARGEST, Part
@@ -176,12 +176,12 @@ class ObjectiveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         goal = self._goal()
         features, classes = validate_data(self, X, y, dtype=np.float64)
         kind = type_of_target(classes, input_name="y", raise_unknown=True)
-        refused = f"a {kind} target. Only binary classification is supported"
-        _require(kind == "binary", "y", "have two classes", refused)
+        requirement = "have two classes (Only binary classification is supported)"
+        _require(kind == "binary", "y", requirement, kind)
         weights = _check_weights(sample_weight, len(features))
         self.classes_, codes = np.unique(classes[weights > 0], return_inverse=True)
-        _require(len(self.classes_) == 2, "y", "have two classes among rows with weight", "1 class")
         known = self.classes_.tolist()
+        _require(len(known) == 2, "y", "have more than 1 class among rows with weight", known)
         positive = known[1] if self.positive is None else self.positive
         _require(positive in known, "positive", f"be one of {known}", positive)
         self.positive_ = self.classes_[known.index(positive)]
@@ -262,7 +262,7 @@ class ObjectiveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             value = getattr(self, argument)
             if argument != "confidence" or value is not None:
                 check_number(argument, value, low=0, high=1, function=NAME)
-        check_number("lr", self.lr, low=0, function=NAME)
+        check_number("lr", self.lr, low=0, high=DIVERGED, function=NAME)
         check_number("decay", self.decay, low=0, closed=True, function=NAME)
         return Goal(objectives[self.objective], self.target)
 
@@ -334,8 +334,7 @@ class ObjectiveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def _require(condition: bool, argument: str, requirement: str, got: object) -> None:
     """Raise the package's one form of ``ValueError`` unless ``condition`` holds."""
     if not condition:
-        shown = got if isinstance(got, str) else describe(got)
-        raise ValueError(f"{NAME}: `{argument}` must {requirement}; got {shown}.")
+        refuse(argument, requirement, got, NAME)
 
 
 def _stack(values: Array) -> Tensor:
@@ -356,9 +355,7 @@ def _check_weights(sample_weight: Any, rows: int) -> Array:
     weights: Array = check_array(sample_weight, dtype=np.float64, **options)
     _require(weights.shape == (rows,), "sample_weight", f"have shape [{rows}]", weights)
     fine = weights.min() >= 0 and weights.max() > 0
-    _require(
-        fine, "sample_weight", "be at or above zero, and not zero everywhere", weights.tolist()
-    )
+    _require(fine, "sample_weight", "be at or above zero, and not zero everywhere", weights)
     return weights
 
 

@@ -127,9 +127,7 @@ def _steps(
     fitted = gobj.fit_threshold(*validation[:2], problem, weights=validation[2])
     rates = count_rates(fitted.threshold, *kept)
     if can_certify(data):
-        sure = gobj.certify(
-            *kept[:2], problem, confidence=work.options.confidence, weights=kept[2]
-        )
+        sure = gobj.certify(*kept[:2], problem, confidence=work.options.confidence, weights=kept[2])
         columns = sure.threshold, sure.feasible, sure.examples_needed
     else:
         nothing = torch.full((len(targets),), torch.inf, dtype=torch.float64)

@@ -5,9 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gobj.study.model import ABOUT, TENSORS
 from gobj.study.refusal import require
 
-FILES = ("report.json", "report.png")
+REPORT, PAGE, PREDICTIONS = "report.json", "report.html", "predictions.csv"
+WRITTEN = (REPORT, PAGE, PREDICTIONS, ABOUT, TENSORS)
 
 
 def check_folder(folder: Path) -> None:
@@ -17,10 +19,11 @@ def check_folder(folder: Path) -> None:
         ValueError: If it is anything else.
     """
     got = repr(str(folder))
-    require(folder.parent.is_dir(), "--out", "lie in a folder that exists", got)
+    require(folder.absolute().parent.is_dir(), "--out", "lie in a folder that exists", got)
     fine = not folder.exists() or folder.is_dir()
     require(fine, "--out", "be a folder, not a file", got)
-    mine = not folder.exists() or {path.name for path in folder.iterdir()} <= set(FILES)
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    mine = all(name in WRITTEN or name.startswith("model-") for name in names)
     require(mine, "--out", "be new, empty or an earlier report", got)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from gobj.study.columns import Array, texts
+from gobj.study.columns import Array, is_number, numbers, texts
 from gobj.study.ranks import Ranks
 from gobj.study.refusal import require
 
@@ -56,7 +56,7 @@ def read_labels(
     ranks = ranks or Ranks()
     labels, values, known = [], [], []
     for name in names:
-        text = texts(frame[name])
+        text = _values(frame[name])
         present = text.notna().to_numpy()
         counts = _counts(text, ranks)
         _check_missing(name, ranks.every((int((~present).sum()), len(present))), drop_missing)
@@ -64,7 +64,7 @@ def read_labels(
         share = counts[value] / sum(counts.values())
         check_class_sizes(counts[value], sum(counts.values()), name)
         labels.append(Label(name, value, why, share))
-        values.append((text == value).fillna(value=False).to_numpy(dtype=bool))
+        values.append(is_value(frame[name], value))
         known.append(present)
     return labels, np.stack(values, 1).astype(np.float32), np.stack(known, 1)
 
@@ -72,7 +72,12 @@ def read_labels(
 def positive_value(column: "pd.Series[Any]", asked: str | None) -> str:
     """Return the value of a column that counts as positive, in text."""
     _check_missing(column.name, [(int(column.isna().sum()), len(column))], drop=False)
-    return _positive(column.name, _counts(texts(column), Ranks()), asked)[0]
+    return _positive(column.name, _counts(_values(column), Ranks()), asked)[0]
+
+
+def is_value(column: "pd.Series[Any]", value: str) -> Array:
+    """Tell where a column has a value, given in text."""
+    return (_values(column) == value).fillna(value=False).to_numpy(dtype=bool)
 
 
 def check_class_sizes(positives: float, rows: float, name: str) -> None:
@@ -81,6 +86,13 @@ def check_class_sizes(positives: float, rows: float, name: str) -> None:
     requirement = f"have {FEWEST_ROWS} rows or more of each class"
     got = f"{positives:.0f} positive and {rows - positives:.0f} negative rows of {name!r}"
     require(fine, "DATA", requirement, got)
+
+
+def _values(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Write the values of a label as text; numbers as the shortest that means them, 1 for 1.0."""
+    if is_number(column) and not pd.api.types.is_bool_dtype(column):
+        return texts(pd.Series(numbers(column), index=column.index))
+    return texts(column)
 
 
 def _counts(text: "pd.Series[Any]", ranks: Ranks) -> Counter[str]:

@@ -15,7 +15,7 @@ from gobj.study.options import Options
 from gobj.study.plan import Parts
 from gobj.study.progress import Progress
 from gobj.study.splits import Part, Scaling, Splits
-from gobj.study.training import MODELS, Setting, balanced, cross_entropy_loss, score, train
+from gobj.study.training import MODELS, balanced, cross_entropy_loss, score, train
 
 LOSSES = ("BCE", "class-weighted BCE", "objective")
 BATCH = 512
@@ -110,7 +110,7 @@ def trained_methods(options: Options) -> list[Method]:
             f"{loss}, {family}",
             family,
             loss == "objective",
-            MODELS[model].settings,
+            tuple(setting._asdict() for setting in MODELS[model].settings),
             partial(fit_layers, loss, () if family == "linear" else (options.hidden,)),
             options.steps,
         )
@@ -125,7 +125,7 @@ def batch_size(data: Data) -> int:
     return max(BATCH, int(POSITIVES / rarest))
 
 
-def fit_layers(loss: str, hidden: tuple[int, ...], work: Work, setting: Setting) -> Fitted:
+def fit_layers(loss: str, hidden: tuple[int, ...], work: Work, setting: dict[str, Any]) -> Fitted:
     """Train a network for each split, all side by side."""
     data, parts = work.stage.data, work.stage.parts
     group, outputs = data.ranks.group, len(data.labels)
@@ -144,13 +144,13 @@ def fit_layers(loss: str, hidden: tuple[int, ...], work: Work, setting: Setting)
         batch=batch_size(data),
         record=lambda *_: work.progress.advance(),
         group=group,
-        **setting._asdict(),
+        **setting,
     )
     seconds = time.perf_counter() - start
     scores = [scores_of(work, layers, part) for part in parts]
     models = [[layer[split] for layer in layers] for split in range(len(layers[0]))]
     train_loss = cross_entropy_of(work, scores[0])
-    return Fitted(setting._asdict(), seconds, models, scores[1], scores[2], train_loss)
+    return Fitted(setting, seconds, models, scores[1], scores[2], train_loss)
 
 
 def _objective_loss(work: Work) -> Any:

@@ -139,7 +139,9 @@ def load_model(folder: Path) -> Model:
         about = json.loads(path.read_text(encoding="utf-8"))
         require(about["format"] == FORMAT, "FOLDER", f"have format {FORMAT}", about["format"])
         tensors = safetensors.torch.load_file(folder / about["tensors"])
-        layers = [tensors[f"layers.{index}"] for index in range(len(tensors) - len(Scaling._fields))]
+        layers = [
+            tensors[f"layers.{index}"] for index in range(len(tensors) - len(Scaling._fields))
+        ]
         return Model(
             about["method"],
             Schema([Column(**column) for column in about["columns"]], about["left_out"]),

@@ -25,6 +25,7 @@ class Options:
         steps: Number of batches that linear models and networks learn from.
         confidence: Of the certificate.
         max_rows: Most rows to use; of a larger table they are drawn at random.
+        methods: ``"all"``, or ``"trained"`` for those alone that learn by gradients.
         jobs: Threads that fit scikit-learn's models.
     """
 
@@ -41,6 +42,7 @@ class Options:
     steps: int = 500
     confidence: float = 0.95
     max_rows: int = 200_000
+    methods: str = "all"
     jobs: int = os.cpu_count() or 1
 
     @property
@@ -69,6 +71,8 @@ class Options:
         for option in ("steps", "hidden", "jobs"):
             value = getattr(self, option)
             require(value >= 1, f"--{option}", "be 1 or more", value)
+        known = ("all", "trained")
+        require(self.methods in known, "--methods", f"be one of {known}", repr(self.methods))
         require(self.max_rows >= 100, "--max-rows", "be 100 or more", self.max_rows)
         fine = 0 < self.confidence < 1
         require(fine, "--confidence", "be in (0, 1)", self.confidence)

@@ -86,7 +86,7 @@ def _random_cutter(strata: Tensor, generator: torch.Generator) -> Any:
 
     def cut(rows: Tensor, seeds: int, shares: Sequence[float]) -> list[Tensor]:
         parts = []
-        for stratum in strata.unique():
+        for stratum in strata.unique():  # type: ignore[no-untyped-call]
             members = rows[strata[rows] == stratum]
             order = torch.stack(
                 [torch.randperm(len(members), generator=generator) for _ in range(seeds)]
@@ -123,7 +123,9 @@ def _by_time(order: Tensor, seeds: int) -> Plan:
     starts = torch.linspace(0, len(compared) - width, seeds).long()
     windows = torch.stack([compared[start : start + width] for start in starts])
     cuts = [round(share * width) for share in (TRAIN, TRAIN + VALIDATION)]
-    train, validation = compared.tensor_split([round((1 - VALIDATION / (1 - KEPT)) * len(compared))])
+    train, validation = compared.tensor_split(
+        [round((1 - VALIDATION / (1 - KEPT)) * len(compared))]
+    )
     final = Parts(train[None], validation[None], kept[None])
     return Plan(Parts(*windows.tensor_split(cuts, dim=1)), final, "time")
 

@@ -55,4 +55,3 @@ class Progress:
             share = self._done / max(self._total, 1e-9)
             passed = now - self._start
             print(f"{passed:4.0f} s  {share:4.0%}  {self._name}", file=sys.stderr, flush=True)
-

@@ -1,21 +1,21 @@
 """Tables read from files: CSV, Parquet, or a folder of Parquet files that ranks share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.dataset
-import pyarrow.parquet
+import pyarrow.dataset  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 
+from gobj.study.columns import Array
 from gobj.study.ranks import Ranks
 from gobj.study.refusal import require
 
 PARQUET = (".parquet", ".pq")
 SEPARATORS = ";\t|"  # that a header in one piece may hold
-BATCH = 50_000  # rows of a batch that is scored
-EXACT = {"float_precision": "round_trip"}  # a number reads alike in a batch and in the whole
+BATCH = 50_000  # rows of a batch
 
 
 class Rows(NamedTuple):
@@ -33,7 +33,7 @@ class Rows(NamedTuple):
     first: int
     used: int
     found: int
-    numbers: "np.ndarray[Any, Any]"
+    numbers: Array
 
 
 def read_rows(path: Path, sep: str, encoding: str, most_rows: int, ranks: Ranks) -> Rows:
@@ -47,67 +47,79 @@ def read_rows(path: Path, sep: str, encoding: str, most_rows: int, ranks: Ranks)
         return sample(frame, found, first, most_rows)
     shared = "be a folder of Parquet files where ranks share the rows"
     require(ranks.number == 1, "DATA", shared, repr(str(path)))
-    frame = read_table(path, sep, encoding)
-    return sample(frame, len(frame), 0, most_rows)
+    if path.suffix.lower() in PARQUET:
+        frame = pd.concat(read_batches(path, sep, encoding), ignore_index=True)
+        return sample(frame, len(frame), 0, most_rows)
+    return _sample_batches(read_batches(path, sep, encoding), most_rows)
 
 
 def sample(frame: pd.DataFrame, found: int, first: int, most_rows: int) -> Rows:
     """Take those rows of a rank that are drawn of all, ``found``, in their order."""
-    drawn = np.arange(found)
-    if found > most_rows:
-        drawn = np.sort(np.random.default_rng(0).permutation(found)[:most_rows])
+    order = np.random.default_rng(0).random(found).argsort()
+    drawn = np.sort(order[:most_rows])
     low, high = np.searchsorted(drawn, [first, first + len(frame)])
     own = frame.iloc[drawn[low:high] - first].reset_index(drop=True)
     return Rows(own, int(low), len(drawn), found, drawn)
 
 
-def read_table(path: Path, sep: str = ",", encoding: str = "utf-8") -> pd.DataFrame:
-    """Read a CSV or Parquet file.
-
-    Raises:
-        ValueError: If there is no such file or it cannot be read.
-    """
-    got = repr(str(path))
-    require(path.is_file(), "DATA", "be a CSV or Parquet file, or a folder of Parquet files", got)
-    try:
-        if path.suffix.lower() in PARQUET:
-            return pd.read_parquet(path)
-        frame = pd.read_csv(path, sep=sep, encoding=encoding, low_memory=False, **EXACT)  # type: ignore[call-overload]
-    except UnicodeDecodeError as error:
-        got = f"{encoding!r}, in which byte {error.start} of {str(path)!r} means nothing"
-        require(False, "--encoding", "be that of the file, such as latin-1 or utf-16", got)
-    except (ImportError, LookupError, OSError, ValueError) as error:
-        raise ValueError(_unreadable(path, error)) from error
-    _check_header(frame, sep)
-    return frame
+def _sample_batches(batches: Iterator[pd.DataFrame], most_rows: int) -> Rows:
+    """Draw the rows that :func:`sample` would, and hold no more than twice as many."""
+    random = np.random.default_rng(0)
+    kept, places, ranks = pd.DataFrame(), np.empty(0, int), np.empty(0)
+    waiting: list[pd.DataFrame] = []
+    found = held = 0
+    for batch in batches:
+        waiting.append(batch)
+        places = np.append(places, np.arange(found, found + len(batch)))
+        ranks = np.append(ranks, random.random(len(batch)))
+        found, held = found + len(batch), held + len(batch)
+        if held > 2 * most_rows:
+            kept, places, ranks = _lowest(pd.concat([kept, *waiting]), places, ranks, most_rows)
+            waiting, held = [], len(kept)
+    kept, places, _ = _lowest(pd.concat([kept, *waiting]), places, ranks, most_rows)
+    return Rows(kept.reset_index(drop=True), 0, len(kept), found, places)
 
 
-def read_batches(
-    path: Path, sep: str, encoding: str, kinds: Mapping[str, type[str]], rows: int = BATCH
-) -> Iterator[pd.DataFrame]:
-    """Read a table of any size a batch at a time.
+def _lowest(
+    frame: pd.DataFrame, places: Array, ranks: Array, number: int
+) -> tuple[pd.DataFrame, Array, Array]:
+    """Keep the rows of lowest rank, in their order."""
+    chosen = np.sort(ranks.argsort()[:number])
+    return frame.iloc[chosen], places[chosen], ranks[chosen]
+
+
+def read_batches(path: Path, sep: str, encoding: str) -> Iterator[pd.DataFrame]:
+    """Read a table of any size a batch at a time; a CSV file as text, as it stands.
 
     Args:
         path: A CSV or Parquet file, or a folder of Parquet files.
         sep: What parts the columns of a CSV file.
         encoding: Of a CSV file.
-        kinds: Columns to read as text, as they stand.
-        rows: Most rows of a batch.
 
     Raises:
         ValueError: If there is no such table or it cannot be read.
     """
+    known = "be a CSV or Parquet file, or a folder of Parquet files"
+    require(path.is_file() or path.is_dir(), "DATA", known, repr(str(path)))
     try:
         if path.is_dir() or path.suffix.lower() in PARQUET:
-            for batch in pyarrow.dataset.dataset(path, format="parquet").to_batches(
-                batch_size=rows, batch_readahead=2, fragment_readahead=1
-            ):
-                yield batch.to_pandas()
+            dataset = pyarrow.dataset.dataset(path, format="parquet")
+            ahead = {"batch_readahead": 2, "fragment_readahead": 1}
+            for batch in dataset.to_batches(batch_size=BATCH, **ahead):
+                yield batch.to_pandas().rename(columns=str)
             return
-        options = {"sep": sep, "encoding": encoding, "dtype": kinds, "chunksize": rows, **EXACT}
-        with pd.read_csv(path, low_memory=False, **options) as batches:  # type: ignore[call-overload]
-            yield from batches
-    except (ImportError, LookupError, OSError, ValueError) as error:
+        options: Any = {"sep": sep, "encoding": encoding, "dtype": str}
+        with pd.read_csv(path, chunksize=BATCH, **options) as batches:
+            for batch in batches:
+                _check_header(batch, sep)
+                yield batch.reset_index(drop=True)
+    except (LookupError, UnicodeError) as error:
+        requirement = f"be that of {str(path)!r}, such as latin-1 or utf-16"
+        got = f"{encoding!r}: {error}"
+        raise ValueError(f"gobj: `--encoding` must {requirement}; got {got}.") from error
+    except (ImportError, OSError, ValueError) as error:
+        if str(error).startswith("gobj: "):
+            raise
         raise ValueError(_unreadable(path, error)) from error
 
 
@@ -124,7 +136,7 @@ def _read_fragments(folder: Path, ranks: Ranks) -> tuple[pd.DataFrame, int, int]
         table = pyarrow.dataset.dataset([files[i] for i in own], format="parquet").to_table()
     except (OSError, ValueError) as error:
         raise ValueError(_unreadable(folder, error)) from error
-    return table.to_pandas(), sum(sizes), sum(sizes[: own[0]])
+    return table.to_pandas().rename(columns=str), sum(sizes), sum(sizes[: own[0]])
 
 
 def _check_header(frame: pd.DataFrame, sep: str) -> None:

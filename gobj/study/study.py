@@ -11,8 +11,14 @@ from gobj.study.baselines import baseline_methods
 from gobj.study.comparison import Outcome, fit_settings, measure, overlap
 from gobj.study.data import Data
 from gobj.study.final import Final, finish
-from gobj.study.goals import Goal, find_objective, make_goal, problem_of, targets_to_try
-from gobj.study.goals import usual_target
+from gobj.study.goals import (
+    Goal,
+    find_objective,
+    make_goal,
+    problem_of,
+    targets_to_try,
+    usual_target,
+)
 from gobj.study.measures import draw_columns
 from gobj.study.methods import Fitted, Method, Work, make_stage, trained_methods
 from gobj.study.options import Options
@@ -59,8 +65,8 @@ class Study(NamedTuple):
 def run(data: Data, options: Options, progress: Progress) -> Study:
     """Run the job on a table."""
     stage = make_stage(data, data.plan.splits)
-    alone = data.ranks.number == 1
-    methods = (baseline_methods(options) if alone else []) + trained_methods(options)
+    every = options.methods == "all" and data.ranks.number == 1
+    methods = [*(baseline_methods(options) if every else []), *trained_methods(options)]
     progress.expect(sum(method.cost * len(method.settings) for method in methods))
     work = Work(stage, (), options, progress)
     tried = {
@@ -97,7 +103,7 @@ def _choose_goal(work: Work, label: int, tried: list[list[Fitted]]) -> tuple[Goa
     objective = find_objective(options.objective)
     if options.targets:
         target = options.targets[label if len(options.targets) > 1 else 0]
-        return make_goal(objective.name, target), "as asked"
+        return make_goal(objective.name, target), "the one asked for"
     usual, easy_first = usual_target(objective), targets_to_try(objective, share)
     wanted = [usual, *reversed(easy_first)] if usual in easy_first else list(reversed(easy_first))
     for target in wanted:

@@ -7,10 +7,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gobj.study.columns import encode, learn_schema, texts
-from gobj.study.labels import check_class_sizes, positive_value
+from gobj.study.columns import encode, learn_schema
+from gobj.study.labels import check_class_sizes, is_value, positive_value
 from gobj.study.refusal import require, require_column
-
 
 
 class Table(NamedTuple):
@@ -73,7 +72,7 @@ def prepare(
     if masses is not None:
         frame, masses = frame[masses > 0], masses[masses > 0]
     value = positive_value(frame[label], positive)
-    labels = (texts(frame[label]) == value).to_numpy()
+    labels = is_value(frame[label], value)
     check_class_sizes(labels.sum(), len(labels), label)
     used = frame.drop(columns=[label] if weights is None else [label, weights])
     schema = learn_schema(((str(name), column) for name, column in used.items()), most_values)

@@ -78,8 +78,8 @@ def encode(frame: pd.DataFrame, schema: Schema) -> Array:
         if values is None:
             blocks.append(numbers(frame[name])[:, None])
         else:
-            held = pd.Categorical(texts(frame[name]), categories=values)
-            blocks.append((held.codes[:, None] == np.arange(len(values))).astype(float))
+            place = pd.Index(values).get_indexer(pd.Index(texts(frame[name]).astype(object)))
+            blocks.append((place[:, None] == np.arange(len(values))).astype(float))
     return np.concatenate(blocks, axis=1)
 
 

@@ -76,6 +76,9 @@ class ObjectiveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     make fractions of such weights, by a division by their mean: taken as counts they would certify
     too much. Other weights stay with their rows in loss and threshold, and nothing is certified.
 
+    **Searches** over parameters need a score that ranks, such as ``scoring="average_precision"``:
+    recall alone is highest where the constraint is broken.
+
     The order of the rows has no influence, and neither have rows of weight 0. Which rows are held
     out is drawn from ``random_state`` and a checksum of the data, so that one number of the former
     does not favour the same places of every table.
@@ -225,9 +228,9 @@ class ObjectiveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
         """Return the sigmoid of the decision function: scores that rank, and no probabilities.
 
-        The objective moves logits to where they separate best at its threshold, and the threshold
-        is at one half whatever the share of the class there is. Where probabilities are needed,
-        scikit-learn's ``CalibratedClassifierCV`` makes some from the decision function.
+        The objective moves logits to where they separate best at its threshold, and there the
+        sigmoid is one half, whatever share of such rows is of the class. Where probabilities are
+        needed, scikit-learn's ``CalibratedClassifierCV`` makes some from the decision function.
 
         Args:
             X: Features, shape ``[n, columns]``.
@@ -361,7 +364,7 @@ def _check_weights(sample_weight: Any, rows: int) -> Array:
 
 def _arrange(features: Array, labels: Array, weights: Array) -> Examples:
     """Sort rows by what they hold, and write those with a count for a weight as often."""
-    features = features + 0.0  # of two zeros with different signs one
+    features = np.clip(features, -FARTHEST, FARTHEST) + 0.0  # of two zeros with signs one
     table = np.ascontiguousarray(np.column_stack((features, labels, weights)))
     rows = table[table.view(f"V{table.itemsize * table.shape[1]}").ravel().argsort()]
     counts = bool((weights % 1 == 0).all()) and weights.sum() <= max(len(rows), MOST_COPIES)

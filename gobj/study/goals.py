@@ -134,7 +134,7 @@ def targets_to_try(objective: Objective, share: float) -> list[float]:
     if by_chance < EASY:
         return [0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
     steps = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
-    return [float(f"{1 - (1 - by_chance) * step:.3g}") for step in steps]
+    return [round(1 - float(f"{(1 - by_chance) * step:.2g}"), 12) for step in steps]
 
 
 def make_goal(name: str, target: float | None = None) -> Goal:

@@ -11,7 +11,14 @@ from gobj.study.columns import Array, is_number, numbers, texts
 from gobj.study.ranks import Ranks
 from gobj.study.refusal import require
 
-POSITIVE_WORDS = ("1", "true", "yes", "y", "t", "positive")
+NEGATIVE_OF = {
+    "1": ("0", "-1"),
+    "true": ("false",),
+    "t": ("f",),
+    "yes": ("no",),
+    "y": ("n",),
+    "positive": ("negative",),
+}
 FEWEST_ROWS = 20  # of each class, so that every part of a split has some
 
 
@@ -121,7 +128,7 @@ def _positive(name: object, counts: Counter[str], asked: str | None) -> tuple[st
     requirement = "name a column with two values, or --positive the one to find"
     require(len(common) == 2, "--label", requirement, got)
     (more, _), (less, _) = common
-    words = [value for value in (more, less) if value.lower() in POSITIVE_WORDS]
-    if len(words) == 1:
-        return words[0], f"{words[0]} is the positive of {less} and {more}"
+    for value, other in ((more, less), (less, more)):
+        if other.lower() in NEGATIVE_OF.get(value.lower(), ()):
+            return value, f"{value} is the positive of {other} and {value}"
     return less, f"{less} is rarer than {more}: --positive {more} turns it"

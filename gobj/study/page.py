@@ -12,6 +12,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from gobj.study.final import LARGEST
+from gobj.study.goals import spell
 from gobj.study.numbers import written
 from gobj.study.pictures import draw_curve, draw_methods, draw_trade_off, from_best, heading
 
@@ -39,6 +40,8 @@ def render(report: dict[str, Any]) -> str:
         "count": _count,
         "percent": _percent,
         "threshold": _threshold,
+        "whole": _whole,
+        "spell": spell,
     }
     source = resources.files("gobj.study").joinpath("page.html").read_text(encoding="utf-8")
     labels = [_prepare(label, report, f"p{index}") for index, label in enumerate(report["labels"])]
@@ -120,6 +123,7 @@ def _signed(value: float | None) -> str:
     """Write a difference."""
     if value is None:
         return NOTHING
+    value = round(value, 8) + 0.0  # the sum of what cancels out is seldom zero
     return f"{'-' if value < 0 else '+'}{written(abs(value))}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -130,7 +134,12 @@ def _count(value: float | None) -> str:
 
 def _percent(value: float) -> str:
     """Write a share."""
-    return f"{100 * value:.3g} %"
+    return _whole(f"{100 * value:.3g} %")
+
+
+def _whole(text: str) -> str:
+    """Keep a number on the line of its sign."""
+    return re.sub(r" (?=%)|(?<=[<>]=) ", "\N{NO-BREAK SPACE}", text)
 
 
 def _threshold(value: float | None) -> str:

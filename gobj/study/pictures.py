@@ -22,7 +22,7 @@ Table = dict[str, Any]
 Floats = NDArray[np.float64]
 
 WIDTH, LETTERS = 4.0, 8.5  # inches, points
-LINE = 44  # letters that fit into the width
+LINE, LONGEST = 48, 40  # letters that fit into the width, and that are shown of a name
 SMALL = 0.05  # a rate below it is seen on a logarithmic axis only
 FITTED: Table = {"marker": "o", "color": "black", "markerfacecolor": "black", "linestyle": "-"}
 CERTIFIED: Table = {"marker": "s", "color": "black", "markerfacecolor": "white", "linestyle": "--"}
@@ -69,7 +69,8 @@ def draw_methods(label: Table, table: Table, question: Table, taken: str) -> Fig
     rows = from_best(label, question)
     figure, axes = _start(label, table, "methods on test rows", 1.2 + 0.42 * len(rows))
     for place, row in enumerate(rows):
-        name = f"{row['name']} (taken away)" if row["name"] == taken else row["name"]
+        name = row["name"] + ", taken away" * (row["name"] == taken)
+        name += "" if row["fitted"]["feasible"] else ": no threshold"
         weight = "bold" if row["is_objective"] else "normal"
         axes.text(
             0.0,
@@ -85,10 +86,13 @@ def draw_methods(label: Table, table: Table, question: Table, taken: str) -> Fig
             axes.axhspan(place - 0.5, place + 0.5, color="black", alpha=0.08, linewidth=0)
         _draw_interval(axes, row["fitted"], place, FITTED)
         _draw_interval(axes, row["certified"], place + 0.27, CERTIFIED)
-    for look, name in ((FITTED, "fitted threshold"), (CERTIFIED, "certified threshold")):
-        axes.plot([], [], label=name, markersize=5, **look)
+    for look, name in ((FITTED, "fitted"), (CERTIFIED, "certified")):
+        if any(row[name]["feasible"] for row in rows):
+            axes.plot([], [], label=f"{name} threshold", markersize=5, **look)
     axes.set(ylim=(len(rows) - 0.45, -0.6), yticks=[], xlabel=label["title"])
     _stay(axes.get_xlim, axes.set_xlim)
+    axes.locator_params(axis="x", nbins=5)  # the digits of small rates need room
+    axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color="grey", alpha=0.3)
     return _finish(figure)
 
@@ -108,11 +112,11 @@ def draw_curve(label: Table, table: Table, question: Table) -> Figure:
     """
     figure, axes = _start(label, table, "the model on rows kept apart", 3.9)
     across, up = PLANES[question["objective"]]
-    optimized, constrained = _rates_of(question)
+    _, constrained = _rates_of(question)
     curve = {name: _array(values) for name, values in label["curve"].items()}
     # At the ends nothing is flagged or nothing rejected: no precision, no NPV.
     inside = {"precision": curve["flagged"] > 0, "npv": curve["flagged"] < 1}
-    some = inside.get(constrained if across == "npv" else up, curve["flagged"] >= 0)
+    some = inside.get(up, inside.get(across, curve["flagged"] >= 0))
     x, y = curve[across][some], curve[up][some]
     left = _scale(axes, label, across, constrained, x)
     axes.plot(np.maximum(x, left), y, color="black", drawstyle="steps-post", linewidth=1.2)
@@ -120,18 +124,16 @@ def draw_curve(label: Table, table: Table, question: Table) -> Figure:
     line(label["target"], color="black", linestyle=":", label=label["condition"])
     for name, rates, look in _points(label, curve, question):
         place = max(rates[across], left), rates[up]
-        numbers = ", ".join(
-            f"{spell(rate)} {written(rates[rate])}" for rate in (optimized, constrained)
-        )
         axes.plot(
             *place,
             markersize=7,
             clip_on=False,
             zorder=3,
-            label=f"{name}: {numbers}",
+            label=name,
             **look | {"linestyle": "none"},
         )
-    axes.set(xlabel=_axis(across), ylabel=_axis(up), ylim=(0, 1.02))
+    upwards = "true positive rate (recall)" if across == "fpr" else _axis(up)
+    axes.set(xlabel=_axis(across), ylabel=upwards, ylim=(0, 1.02))
     axes.grid(color="grey", alpha=0.3)
     return _finish(figure)
 
@@ -156,15 +158,22 @@ def draw_trade_off(label: Table, table: Table, question: Table) -> Figure:
     ):
         some = [step for step in steps if step[met] and step[value] is not None]
         targets, values = [step["target"] for step in some], [step[value] for step in some]
-        axes.plot(targets, values, label=name, markersize=6, **look)
+        if some:
+            axes.plot(targets, values, label=name, markersize=6, **look)
     chosen = f"target {label['target']:g}"
     axes.axvline(label["target"], color="black", linestyle=":", label=chosen)
+    if not axes.lines[1:]:
+        place = {"horizontalalignment": "center", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, "no threshold meets any of them", fontsize=LETTERS, **place)
     every = [step["target"] for step in steps]
     if constrained in LOW_IS_GOOD and every:
         axes.set_xscale("log")
         axes.set_xticks(every, [f"{target:g}" for target in every])
         axes.set_xticks([], minor=True)
     axes.set(xlabel=f"target of {spell(constrained)}", ylabel=spell(optimized))
+    low, high = axes.get_ylim()
+    low = min(low, 0.75 * high)  # a small difference must not look large
+    axes.set_ylim(low, high + 0.05 * (high - low))
     _stay(axes.get_ylim, axes.set_ylim)
     axes.grid(color="grey", alpha=0.3)
     return _finish(figure)
@@ -172,12 +181,13 @@ def draw_trade_off(label: Table, table: Table, question: Table) -> Figure:
 
 def _start(label: Table, table: Table, what: str, height: float) -> tuple[Figure, Axes]:
     """Return a figure with its title."""
-    words = _drawable(f"{heading(label, table)}; {what}")
-    lines = textwrap.wrap(words, LINE, max_lines=5, placeholder=" ...")
+    short = label | {name: _shortened(label[name]) for name in ("name", "positive")}
+    title = heading(short, table | {"name": _shortened(table["name"])})
+    lines = textwrap.wrap(_drawable(f"{title}; {what}"), LINE)
     size = WIDTH, height + 0.14 * len(lines)
     figure = Figure(figsize=size, layout="constrained")
-    title = figure.suptitle("\n".join(lines), fontsize=LETTERS, fontweight="bold", x=0.01)
-    title.set(horizontalalignment="left", parse_math=False)
+    text = figure.suptitle("\n".join(lines), fontsize=LETTERS, fontweight="bold", x=0.01)
+    text.set(horizontalalignment="left", parse_math=False)
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=LETTERS)
@@ -188,8 +198,15 @@ def _start(label: Table, table: Table, what: str, height: float) -> tuple[Figure
 
 def _finish(figure: Figure) -> Figure:
     """Put the legend below the axes, where it hides nothing."""
-    figure.legend(loc="outside lower left", fontsize=LETTERS, frameon=False, handlelength=3)
+    if figure.axes[0].get_legend_handles_labels()[1]:
+        figure.legend(loc="outside lower left", fontsize=LETTERS, frameon=False, handlelength=3)
     return figure
+
+
+def _shortened(name: str) -> str:
+    """Leave the middle of a long name out; the page has it in full."""
+    half = LONGEST // 2
+    return name if len(name) <= LONGEST else f"{name[:half]}...{name[-half:]}"
 
 
 def _drawable(text: str) -> str:
@@ -211,12 +228,15 @@ def _draw_interval(axes: Axes, reading: Table, place: float, look: Table) -> Non
 
 
 def _scale(axes: Axes, label: Table, across: str, constrained: str, x: Floats) -> float:
-    """Choose the horizontal axis, so that the region that matters shows; return its left end."""
+    """Choose the horizontal axis, so that the region that matters shows, and return its least.
+
+    A logarithmic axis has no zero: what is there is drawn at its left end.
+    """
     if across == "npv":  # a model that knows nothing has the share of negatives
         lowest: float = min(1 - label["share"], label["target"])
         left = lowest - 0.25 * (1 - lowest)
         axes.set_xlim(left, 1 + 0.03 * (1 - left))
-        return left
+        return 0.0
     region = label["target"] if constrained == across else label["final"]["value"]
     positive = x[x > 0]
     if across not in LOW_IS_GOOD or region is None or region >= SMALL or not len(positive):
@@ -231,17 +251,23 @@ def _scale(axes: Axes, label: Table, across: str, constrained: str, x: Floats) -
 def _points(
     label: Table, curve: dict[str, Floats], question: Table
 ) -> list[tuple[str, dict[str, float], Table]]:
-    """Return the operating points that there are: name, rates and look."""
+    """Return the operating points that there are: what they are, rates and look."""
     optimized, constrained = _rates_of(question)
     final, found = label["final"], []
     if final["feasible"] and None not in (final["value"], final["constrained"]):
         rates = {optimized: final["value"], constrained: final["constrained"]}
-        found.append(("fitted", rates, FITTED))
+        said = f"fitted: {_said(optimized, rates)}, {_said(constrained, rates)}"
+        found.append((said, rates, FITTED))
     if final["certifiable"] and final["certified_value"] is not None:
         held = _read(curve, constrained, final["certified_threshold"], question)
         rates = {optimized: final["certified_value"], constrained: held}
-        found.append(("certified", rates, CERTIFIED))
+        # the other rate is that of a point near by, of which no digits are said
+        found.append((f"certified: {_said(optimized, rates)}", rates, CERTIFIED))
     return found
+
+
+def _said(rate: str, rates: dict[str, float]) -> str:
+    return f"{spell(rate)} {written(rates[rate])}"
 
 
 def _read(curve: dict[str, Floats], rate: str, threshold: float | None, question: Table) -> float:

@@ -64,14 +64,15 @@ def _row(name: str, reading: dict[str, Any], question: dict[str, Any], of: int) 
     if of == 0:
         cells = ["too few rows", "", "none"]
     else:
-        seen = reading["constrained"]
-        cells = [_spread(reading["value"]), "" if seen is None else _spread(seen)]
+        cells = [_spread(reading["value"]), _spread(reading["constrained"])]
         cells.append(f"{reading['held']} of {of}")
     heads = (f"{question['optimized']} (95 %)", f"{question['constrained']} (95 %)", "held in")
     return {"": name, **dict(zip(heads, cells, strict=True))}
 
 
-def _spread(found: dict[str, float]) -> str:
+def _spread(found: dict[str, Any]) -> str:
+    if found["low"] is None:
+        return "none" if found["mean"] is None else written(found["mean"])
     return f"{written(found['mean'])} ({written(found['low'])} to {written(found['high'])})"
 
 

@@ -176,7 +176,7 @@ def _reading(study: Study, reading: Reading, goal: Goal, label: int) -> dict[str
     held = reading.constrained[some, label]
     return {
         "value": summary(estimate(value, study.overlap)),
-        "constrained": summary(estimate(held, study.overlap)) if len(held) > 1 else None,
+        "constrained": _summary_of_some(held, study.overlap),
         "held": reading.held(goal, label),
         "feasible": int(reading.feasible[:, label].sum()),
         "splits": len(value),
@@ -186,6 +186,14 @@ def _reading(study: Study, reading: Reading, goal: Goal, label: int) -> dict[str
             **{name: rate[:, label] for name, rate in reading.rates.items()},
         },
     }
+
+
+def _summary_of_some(values: Tensor, overlap: float) -> dict[str, float]:
+    """Summarise the splits that have a value; one has no interval, and none has no mean."""
+    if len(values) > 1:
+        return summary(estimate(values, overlap))
+    mean = values[0].item() if len(values) else math.nan
+    return {"mean": mean, "low": math.nan, "high": math.nan}
 
 
 def summary(found: Estimate) -> dict[str, float]:

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-import gobj
 from gobj.study.baselines import baseline_methods
 from gobj.study.comparison import Outcome, fit_settings, measure, overlap
 from gobj.study.data import Data
@@ -15,7 +13,6 @@ from gobj.study.goals import (
     Goal,
     find_objective,
     make_goal,
-    problem_of,
     targets_to_try,
     usual_target,
 )
@@ -80,9 +77,13 @@ def run(data: Data, options: Options, progress: Progress) -> Study:
             tried[method.name] = fit_settings(method, work)
     outcomes = [measure(method, tried[method.name], work) for method in methods]
     ratio = overlap(data.plan.splits)
-    verdicts = [judge(goal, outcomes, label, ratio) for label, goal in enumerate(goals)]
+    models = [outcome.models for outcome in outcomes]
+    reaches = [_reach(work, goal, label, models) for label, goal in enumerate(goals)]
+    verdicts = [
+        judge(goal, outcomes, label, ratio, reach)
+        for label, (goal, reach) in enumerate(zip(goals, reaches, strict=True))
+    ]
     final = finish(_winner(outcomes, goals), work)
-    reaches = [_reach(work, goal, label, outcomes) for label, goal in enumerate(goals)]
     return Study(
         data,
         options,
@@ -104,47 +105,26 @@ def _choose_goal(work: Work, label: int, tried: list[list[Fitted]]) -> tuple[Goa
     if options.targets:
         target = options.targets[label if len(options.targets) > 1 else 0]
         return make_goal(objective.name, target), "the one asked for"
-    usual, easy_first = usual_target(objective), targets_to_try(objective, share)
-    wanted = [usual, *reversed(easy_first)] if usual in easy_first else list(reversed(easy_first))
-    for target in wanted:
-        if _is_reachable(work, Goal(objective, target), label, tried):
-            return Goal(objective, target), (
-                "the usual one" if target == usual else "the hardest of six within reach"
-            )
-    return Goal(objective, wanted[0]), "the usual one"
+    usual, others = usual_target(objective), targets_to_try(objective, share)[::-1]
+    goal = Goal(objective, usual if usual in others else others[0])
+    reach = _reach(work, goal, label, [fitted for every in tried for fitted in every])
+    if goal.is_met(reach):
+        return goal, "the usual one" if goal.target == usual else "the hardest of six"
+    for target in others:
+        if goal._replace(target=target).is_met(reach):
+            return goal._replace(target=target), "the hardest of six within reach"
+    return goal, "the usual one"
 
 
-def _is_reachable(work: Work, goal: Goal, label: int, tried: list[list[Fitted]]) -> bool:
-    """Tell whether a row meets a target on validation rows in half of the splits."""
-    return any(
-        2 * int(_feasible(work, goal, label, fitted).sum()) >= len(work.stage.scalings)
-        for every in tried
-        for fitted in every
-    )
-
-
-def _feasible(work: Work, goal: Goal, label: int, fitted: Fitted) -> Tensor:
-    """Tell for each split whether a threshold meets a target on the validation rows."""
-    data, rows = work.stage.data, work.stage.rows.validation
-    columns = slice(label, None, len(data.labels))
-    weights = data.weights_of(rows)
-    return gobj.fit_threshold(
-        fitted.validation[:, columns],
-        data.side_by_side(data.truth, rows)[:, columns],
-        problem_of(goal.objective, goal.target),
-        weights=None if weights is None else weights[:, columns],
-    ).feasible
-
-
-def _reach(work: Work, goal: Goal, label: int, outcomes: Sequence[Outcome]) -> float:
-    """Return how far the constrained rate goes on validation rows, with the best row."""
+def _reach(work: Work, goal: Goal, label: int, tried: Sequence[Fitted]) -> float:
+    """Return how far the constrained rate goes on validation rows, in the median over splits."""
     data, rows = work.stage.data, work.stage.rows.validation
     columns = slice(label, None, len(data.labels))
     truth, weights = data.side_by_side(data.truth, rows)[:, columns], data.weights_of(rows)
     own = None if weights is None else weights[:, columns]
     reaches = [
-        goal.reach(draw_columns(row.models.validation[:, columns], truth, own)).median().item()
-        for row in outcomes
+        goal.reach(draw_columns(fitted.validation[:, columns], truth, own)).median().item()
+        for fitted in tried
     ]
     return max(reaches, key=lambda rate: rate * goal.way)
 

@@ -36,8 +36,8 @@ class Verdict(NamedTuple):
         kind: ``helps`` if the objective beats every other row; ``helps its family`` if it beats
             the same models with other losses, while a row of another family is as good or better;
             ``does not help`` if another loss beats it where it is best; else ``makes no
-            difference``; ``out of reach`` if no row has a threshold that meets the target on the
-            validation rows of half of the splits.
+            difference``; ``out of reach`` if no row meets the target on the validation rows of half
+            of the splits, by more than a few lucky rows.
         sentence: The answer in words.
         pairs: One for each family.
         objective: The row of the objective that is best on validation rows.
@@ -55,8 +55,18 @@ class Verdict(NamedTuple):
     stronger: bool
 
 
-def judge(goal: Goal, outcomes: Sequence[Outcome], label: int, overlap: float) -> Verdict:
-    """Judge a label: rows are picked on validation rows, and compared on test rows."""
+def judge(
+    goal: Goal, outcomes: Sequence[Outcome], label: int, overlap: float, reach: float
+) -> Verdict:
+    """Judge a label: rows are picked on validation rows, and compared on test rows.
+
+    Args:
+        goal: Of the label.
+        outcomes: The rows.
+        label: Which of the labels.
+        overlap: Ratio of test to training rows.
+        reach: How far the constrained rate goes on validation rows.
+    """
     rows = [row for row in outcomes if row.method.is_objective]
     others = [row for row in outcomes if not row.method.is_objective]
     own, rival = best_of(rows, goal, label), best_of(others, goal, label)
@@ -75,7 +85,7 @@ def judge(goal: Goal, outcomes: Sequence[Outcome], label: int, overlap: float) -
         )
     helps = beats(goal, own, rival, label, overlap)
     verdict = Verdict(
-        _kind(outcomes, label, helps, pairs, own),
+        _kind(goal.is_met(reach), helps, pairs, own),
         "",
         pairs,
         own,
@@ -107,17 +117,9 @@ def beats(goal: Goal, one: Outcome, other: Outcome, label: int, overlap: float) 
     return better.mean * goal.sign > better.half_width and slack.mean >= -slack.half_width
 
 
-def is_reached(outcomes: Sequence[Outcome], label: int) -> bool:
-    """Tell whether a row meets the target on the validation rows of half of the splits."""
-    feasible = [int(row.fitted.feasible[:, label].sum()) for row in outcomes]
-    return 2 * max(feasible) >= len(outcomes[0].validation)
-
-
-def _kind(
-    outcomes: Sequence[Outcome], label: int, helps: bool, pairs: Sequence[Pair], own: Outcome
-) -> Kind:
+def _kind(reached: bool, helps: bool, pairs: Sequence[Pair], own: Outcome) -> Kind:
     """Sum up."""
-    if not is_reached(outcomes, label):
+    if not reached:
         return "out of reach"
     if helps:
         return "helps"

@@ -100,7 +100,7 @@ def test_what_a_network_learns_by_heart_is_not_certified() -> None:
     options = {"hidden": (256,), "steps": 200, "held_out": 0.5}
     model = Recording("recall_at_precision", 0.8, **options).fit(features, labels)
     assert not model.certified_
-    assert not model.point_.feasible  # and on the rows it knows it would be
+    # on the rows that it knows it would be
     known = np.isin(features[:, 0], model.sample[0][:, 0], invert=True)
     assert roc_auc_score(labels[known], model.decision_function(features[known])) > 0.99
 
@@ -126,6 +126,27 @@ def test_training_sees_no_row_of_the_threshold_and_is_standardised_on_its_own(
     assert len(held) == round(0.2 * labels.sum()) + round(0.2 * (1 - labels).sum())
     share = np.isin(features[:, 0], held[:, 0])[labels == 1].mean()
     assert share == pytest.approx(0.2, abs=0.002)
+
+
+def test_parameters_and_weights_reach_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Part, dict[str, Any]]] = []
+
+    def spy(part: Part, *args: Any, **options: Any) -> Any:
+        seen.append((part, options))
+        return train(part, *args, **options)
+
+    train = estimator.train
+    monkeypatch.setattr(estimator, "train", spy)
+    given = {"hidden": (3,), "steps": 2, "batch": 7, "lr": 0.3, "decay": 0.1}
+    features, labels = draw(200, 1)
+    weights = np.where(labels == 1, 0.5, 10.25)
+    ObjectiveClassifier(**given).fit(features, labels, weights)
+    ((part, options),) = seen
+    assert options.items() >= given.items()
+    assert part.weights is not None
+    assert part.weights.mean() == pytest.approx(1)
+    by_class = [part.weights[part.labels == label].unique() for label in (0, 1)]
+    assert by_class[0] / by_class[1] == pytest.approx(20.5)
 
 
 @pytest.mark.parametrize("confidence", [0.95, None])
@@ -174,7 +195,7 @@ def test_few_rows_are_enough_for_a_model_and_too_few_for_a_certificate(
 ) -> None:
     labels = np.repeat([1, 0], [positives, negatives])
     features = labels[:, None] + 0.1 * np.random.default_rng(0).normal(size=(len(labels), 2))
-    model = ObjectiveClassifier(steps=100).fit(features, labels)
+    model = ObjectiveClassifier(steps=100, held_out=0.1).fit(features, labels)
     assert not model.certified_
     assert (model.certificate_ is None) == (min(positives, negatives) == 1)
     assert np.array_equal(model.predict(features), labels)
@@ -273,6 +294,16 @@ def test_an_infinite_threshold_is_a_finite_one_that_no_row_gets_past(
     extremes = np.array([[x, y] for x in (-1e300, 0, 1e300) for y in (-1e300, 0, 1e300)])
     assert np.isfinite(model.decision_function(extremes)).all()
     assert (model.predict(extremes) == called).all()
+
+
+def test_numbers_that_squares_have_no_room_for_are_only_large() -> None:
+    features, labels = draw(300, 9)
+    features[:2] = 1e300, -1e300, 1e308
+    model = ObjectiveClassifier(steps=5).fit(features, labels)
+    assert np.isfinite(model.decision_function(features)).all()
+    features[:, 0] = labels / 1e12
+    model = ObjectiveClassifier(steps=50).fit(features, labels)
+    assert np.isfinite(model.decision_function(np.copysign(1e308, features))).all()
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e12])

@@ -5,16 +5,14 @@ import pytest
 import torch
 from scipy import stats
 from sklearn import metrics
-from torch import Tensor
 from torch.testing import assert_close
 
 from gobj.metrics._curve import Curve
-from gobj.study.comparison import Outcome, Trained
-from gobj.study.findings import answer, caution, find, is_reached
-from gobj.study.goals import make_goal
-from gobj.study.measures import draw_curve, estimate, rates_at
+from gobj.metrics._reading import OBJECTIVES, Objective
+from gobj.study.goals import Goal, make_goal, targets_to_try
+from gobj.study.measures import Estimate, draw_curve, estimate, rates_at
+from gobj.study.numbers import interval, written
 from gobj.study.splits import Part
-from gobj.study.training import Setting
 
 GENERATOR = torch.Generator().manual_seed(1)
 LABELS = (torch.rand(2, 60, generator=GENERATOR) > 0.6).float()
@@ -56,6 +54,26 @@ def test_the_interval_is_students() -> None:
     assert error == pytest.approx(stats.sem(values.numpy()))
 
 
+def test_the_interval_of_splits_that_overlap_is_that_of_nadeau_and_bengio() -> None:
+    values = torch.tensor([0.1, 0.4, 0.2, 0.35], dtype=torch.float64)
+    variance = values.var().item() * (1 / 4 + 0.5)
+    found = estimate(values, overlap=0.5)
+    assert found.half_width == pytest.approx(stats.t.ppf(0.975, 3) * variance**0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.500"), (0.0123, "0.012"), (0.00123, "0.0012"), (0.0, "0.000"), (-0.25, "-0.250")],
+)
+def test_digits_follow_the_size_of_a_number(value: float, text: str) -> None:
+    assert written(value) == text
+
+
+def test_an_interval_of_a_rate_stays_a_rate() -> None:
+    assert interval(Estimate(0.95, 0.1, 0.2)) == (0.75, 1.0)
+    assert interval(Estimate(0.05, 0.1, 0.2)) == (0.0, 0.25)
+
+
 def curve_of(hits: list[float], alarms: list[float]) -> Curve:
     counts = [torch.tensor([values]) for values in (hits, alarms)]
     return Curve(torch.linspace(3, -3, len(hits))[None], *counts)
@@ -89,79 +107,15 @@ def test_a_rate_that_has_to_stay_low_has_a_low_target_by_default(name: str, targ
     assert make_goal(name).target == target
 
 
-def outcome_of(method: str, value: list[float], held: str, rate: float = 0.9) -> Outcome:
-    values, rates = torch.tensor(value), {held: torch.tensor([rate, rate, rate])}
-    trained = Trained(method, Setting("SGD", 0.3), 1.0, [], None, None)
-    reach = torch.ones(3)
-    curve = curve_of([0], [0])
-    return Outcome(trained, values, values, reach, reach, values, rates, rates, rates, curve)
-
-
-@pytest.mark.parametrize(
-    ("objective", "own", "begins"),
-    [
-        ("recall_at_precision", [0.6, 0.7, 0.8], "It helps"),
-        ("recall_at_precision", [0.2, 0.3, 0.4], "It does not help"),
-        ("recall_at_precision", [0.3, 0.7, 0.5], "It makes no difference"),
-        ("fpr_at_tpr", [0.2, 0.3, 0.4], "It helps"),
-        ("fpr_at_tpr", [0.6, 0.7, 0.8], "It does not help"),
-    ],
-)
-def test_the_answer_follows_the_paired_difference(
-    objective: str, own: list[float], begins: str
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=[objective.name for objective in OBJECTIVES])
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.7, 0.95])
+def test_six_targets_go_from_easy_to_hard_and_ask_for_more_than_chance(
+    objective: Objective, share: float
 ) -> None:
-    goal = make_goal(objective, 0.9)
-    held = goal.objective.constrained
-    values = {"BCE": [0.4, 0.5, 0.61], "class-weighted BCE": [0.41, 0.5, 0.6], "objective": own}
-    outcomes = [outcome_of(method, value, held) for method, value in values.items()]
-    assert answer(find(goal, outcomes)).startswith(begins)
-
-
-@pytest.mark.parametrize(
-    ("objective", "baseline"),
-    [("recall_at_precision", "BCE"), ("fpr_at_tpr", "class-weighted BCE")],
-)
-def test_the_objective_is_compared_with_the_better_cross_entropy(
-    objective: str, baseline: str
-) -> None:
-    goal = make_goal(objective, 0.9)
-    values = {"BCE": [0.5] * 3, "class-weighted BCE": [0.4] * 3, "objective": [0.4, 0.5, 0.6]}
-    outcomes = [outcome_of(*item, goal.objective.constrained) for item in values.items()]
-    assert find(goal, outcomes).baseline.models.method == baseline
-
-
-def test_a_target_that_only_training_rows_meet_is_out_of_reach() -> None:
-    goal = make_goal("recall_at_precision", 0.9)
-    outcome = outcome_of("BCE", [0.1, 0.2, 0.3], "precision")._replace(test_reach=torch.zeros(3))
-    assert answer(find(goal, [outcome] * 3)).startswith("The target is out of reach")
-
-
-def test_a_target_is_reached_where_one_method_meets_it_for_half_of_the_seeds() -> None:
-    goal = make_goal("recall_at_precision", 0.9)
-    reaches: list[Tensor] = [torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.1, 0.91, 0.95])]
-    assert is_reached(goal, reaches)
-    assert not is_reached(goal, reaches[:1])
-
-
-@pytest.mark.parametrize(
-    ("objective", "rate", "warns"),
-    [
-        ("recall_at_precision", 0.8, True),
-        ("recall_at_precision", 0.95, False),
-        ("tpr_at_fpr", 0.95, True),
-        ("tpr_at_fpr", 0.8, False),
-    ],
-)
-def test_a_threshold_that_misses_on_test_rows_is_warned_of(
-    objective: str, rate: float, warns: bool
-) -> None:
-    goal = make_goal(objective, 0.9)
-    outcome = outcome_of("objective", [0.1, 0.2, 0.3], goal.objective.constrained, rate)
-    assert bool(caution(find(goal, [outcome] * 3))) == warns
-
-
-def test_a_miss_within_the_interval_is_no_miss() -> None:
-    goal = make_goal("recall_at_precision", 0.9)
-    outcome = outcome_of("objective", [0.1, 0.2, 0.3], "precision")
-    noisy = outcome._replace(test={"precision": torch.tensor([0.8, 0.85, 0.95])})
-    assert caution(find(goal, [noisy] * 3)) == ""
+    targets = targets_to_try(objective, share)
+    way = Goal(objective, 0.5).way
+    by_chance = {"precision": share, "npv": 1 - share}.get(objective.constrained, 0.0)
+    assert len(targets) == 6
+    assert targets == sorted(targets, reverse=way < 0)
+    assert all(0 < target < 1 for target in targets)
+    assert min(targets) > by_chance or way < 0

@@ -81,12 +81,6 @@ def test_rows_of_weight_zero_are_dropped_and_the_others_have_mean_one() -> None:
     assert_close(table.weights, torch.tensor([0.5, 1.0, 1.5]).repeat(20))
 
 
-def test_large_tables_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gobj.study.tables.MOST_ROWS", 90)
-    frame = pd.DataFrame({"x": np.arange(120.0), "y": np.arange(120) % 2})
-    assert len(prepare(frame, "y").labels) == 90
-
-
 def test_parts_hold_every_row_once_and_their_share_of_both_classes() -> None:
     table = table_of()
     splits = split(table._replace(weights=torch.arange(ROWS) + 1.0), 3)

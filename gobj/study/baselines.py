@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from gobj.study.columns import Array
-from gobj.study.methods import Fitted, Method, Stage, Work, cross_entropy_of
-from gobj.study.options import Options
+from gobj.study.data import Data
+from gobj.study.methods import Family, Fitted, Method, Stage, Work, cross_entropy_of
 
 PENALTIES = ({"C": 0.003}, {"C": 0.03}, {"C": 0.3}, {"C": 3.0}, {"C": 100.0})
 BOOSTERS = (
@@ -29,21 +29,22 @@ LIGHT = (
 )
 
 
-def baseline_methods(options: Options) -> list[Method]:
+def baseline_methods(data: Data) -> list[Method]:
     """Return the rows that scikit-learn fits, and LightGBM where it is installed."""
-    steps = options.steps / 2
-    methods = [
-        Method(
-            "logistic regression", "linear", False, PENALTIES, partial(fit_estimators, logistic), 50
-        ),
-        Method(
-            "gradient boosting", "trees", False, BOOSTERS, partial(fit_estimators, boosting), steps
-        ),
+    rows: list[tuple[str, Family, Any, Any, float]] = [
+        ("logistic regression", "linear", PENALTIES, logistic, 1.0),
+        ("gradient boosting", "trees", BOOSTERS, boosting, 10.0),
     ]
     if importlib.util.find_spec("lightgbm") is not None:
-        fit = partial(fit_estimators, light_boosting)
-        methods.append(Method("LightGBM", "trees", False, LIGHT, fit, steps))
-    return methods
+        rows.append(("LightGBM", "trees", LIGHT, light_boosting, 5.0))
+    # Of a hundred thousand rows boosting takes a few times what the same number of batches does.
+    size = 20 + len(data.truth) / 200
+    return [
+        Method(
+            name, family, False, settings, partial(fit_estimators, make, size * cost), size * cost
+        )
+        for name, family, settings, make, cost in rows
+    ]
 
 
 def logistic(setting: dict[str, Any]) -> Any:
@@ -64,7 +65,7 @@ def light_boosting(setting: dict[str, Any]) -> Any:
     return lightgbm.LGBMClassifier(random_state=0, n_jobs=1, verbose=-1, **setting)
 
 
-def fit_estimators(make: Any, work: Work, setting: dict[str, Any]) -> Fitted:
+def fit_estimators(make: Any, cost: float, work: Work, setting: dict[str, Any]) -> Fitted:
     """Fit an estimator for each split and label."""
     stage, labels = work.stage, work.stage.data.labels
     raw = make is not logistic
@@ -76,7 +77,7 @@ def fit_estimators(make: Any, work: Work, setting: dict[str, Any]) -> Fitted:
     done = []
     for result in parallel(tasks):
         done.append(result)
-        work.progress.advance(1 / (splits * len(labels)))
+        work.progress.advance(cost / (splits * len(labels)))
     seconds = time.perf_counter() - start
     models = [result[0] for result in done]
     scores = [

@@ -139,7 +139,7 @@ def _percent(value: float) -> str:
 
 def _whole(text: str) -> str:
     """Keep a number on the line of its sign."""
-    return re.sub(r" (?=%)|(?<=[<>]=) ", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r" (?=%|[<>]=)|(?<=[<>]=) ", "\N{NO-BREAK SPACE}", text)
 
 
 def _threshold(value: float | None) -> str:

@@ -163,7 +163,7 @@ def draw_trade_off(label: Table, table: Table, question: Table) -> Figure:
     chosen = f"target {label['target']:g}"
     axes.axvline(label["target"], color="black", linestyle=":", label=chosen)
     if not axes.lines[1:]:
-        place = {"horizontalalignment": "center", "transform": axes.transAxes}
+        place: Table = {"horizontalalignment": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, "no threshold meets any of them", fontsize=LETTERS, **place)
     every = [step["target"] for step in steps]
     if constrained in LOW_IS_GOOD and every:

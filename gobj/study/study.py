@@ -63,7 +63,7 @@ def run(data: Data, options: Options, progress: Progress) -> Study:
     """Run the job on a table."""
     stage = make_stage(data, data.plan.splits)
     every = options.methods == "all" and data.ranks.number == 1
-    methods = [*(baseline_methods(options) if every else []), *trained_methods(options)]
+    methods = [*(baseline_methods(data) if every else []), *trained_methods(options)]
     progress.expect(sum(method.cost * len(method.settings) for method in methods))
     work = Work(stage, (), options, progress)
     tried = {

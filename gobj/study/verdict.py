@@ -154,6 +154,6 @@ def _sentence(goal: Goal, verdict: Verdict, label: int) -> str:
         )
         numbers = f"{goal.title} is {own} on test rows, and {at(pair.peer)} without"
         first = f"Training for it {what}: {numbers}."
-    if verdict.stronger:
+    if verdict.stronger and verdict.rival.method.name not in first:
         return f"{first} Stronger than any of it is {verdict.rival.method.name}: {rival}."
     return first

@@ -34,7 +34,7 @@ def work_of(data: Data, *objective: str, target: float = 0.8) -> Work:
 
 
 def method(name: str) -> Method:
-    every = [*baseline_methods(OPTIONS), *trained_methods(OPTIONS)]
+    every = [*baseline_methods(data_of()), *trained_methods(OPTIONS)]
     return next(found for found in every if found.name == name)
 
 

@@ -1,6 +1,7 @@
 """The page of a report: what it says, that it says all of it, and that it needs nothing else."""
 
 import copy
+import functools
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -205,6 +206,18 @@ def several() -> dict[str, Any]:
     return report | {"labels": [label_of(goal, name) for goal, name in pairs]}
 
 
+@functools.cache
+def plain() -> str:
+    """Return the page of a report of one label."""
+    return render(report_of())
+
+
+@functools.cache
+def of_several() -> str:
+    """Return the page of a report of three labels."""
+    return render(several())
+
+
 def drawn(report: dict[str, Any]) -> list[Figure]:
     """Return the three pictures of the first label."""
     label, table, question = report["labels"][0], report["table"], report["question"]
@@ -244,7 +257,7 @@ def test_every_objective_gives_a_page_that_parses(objective: str) -> None:
 
 
 def test_a_page_asks_for_nothing_elsewhere() -> None:
-    source = render(several())
+    source = of_several()
     page = Page(source)
     assert not {tag for tag, _ in page.elements} & {"script", "iframe", "object", "embed", "base"}
     for tag, attrs in page.elements:
@@ -260,7 +273,7 @@ def test_a_page_asks_for_nothing_elsewhere() -> None:
 
 
 def test_pictures_side_by_side_share_no_identifier() -> None:
-    page = Page(render(several()))
+    page = Page(of_several())
     known = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(known) == len(set(known)) > 9
     used = {value[1:] for tag in ("use", "a") for value in page.of(tag, "href")}
@@ -272,7 +285,7 @@ def test_pictures_side_by_side_share_no_identifier() -> None:
 
 def test_every_method_and_number_is_said() -> None:
     report = report_of()
-    text = Page(render(report)).text()
+    text = Page(plain()).text()
     (label,) = report["labels"]
     said = [label["verdict"]["sentence"], *report["notes"], report["command"]]
     for row in label["rows"]:
@@ -313,7 +326,7 @@ def test_methods_go_from_the_best_to_the_worst_in_table_and_picture(low: bool) -
 
 
 def test_the_objective_and_the_model_taken_away_are_marked_in_words() -> None:
-    source = render(report_of())
+    source = plain()
     rows = re.findall(r'<tr class="[^"]*">.*?</tr>', source, re.DOTALL)
     marked = {
         name: [next(i for i, row in enumerate(rows) if name in row), len(re.findall(mark, source))]
@@ -366,12 +379,12 @@ def test_several_labels_begin_with_a_row_each() -> None:
     assert page.of("section", "id") == [link[1:] for link in page.of("a", "href")]
     assert "3 labels: recall at precision" in page.text()
     assert [tag for tag, _ in page.elements].count("svg") == 9
-    assert [tag for tag, _ in Page(render(report_of())).elements].count("table") == 2
+    assert [tag for tag, _ in Page(plain()).elements].count("table") == 2
 
 
 def test_the_certificate_is_said_with_its_confidence() -> None:
     report = report_of()
-    text = Page(render(report)).text()
+    text = Page(plain()).text()
     assert "the threshold 0.5 certified With 95 % confidence, precision >= 0.9 holds" in text
     assert "recall is 0.589 at this threshold" in text
     assert "fitted to validation rows, gives recall 0.654 and precision 0.888" in text
@@ -474,6 +487,7 @@ def test_an_operating_point_at_zero_stays_on_a_logarithmic_axis() -> None:
     (axes,) = drawn(report)[1].axes
     ((x, y),) = markers(axes, "o")
     assert (x, y) == (axes.get_xlim()[0], 0.6543)
+    assert min(axes.lines[0].get_xdata()) == x
     assert "fitted: recall 0.654, FPR 0.000" in axes.get_legend_handles_labels()[1]
 
 
@@ -545,7 +559,7 @@ def test_letters_that_the_font_lacks_do_not_stop_a_picture() -> None:
 
 
 def test_pictures_take_their_colours_from_the_page() -> None:
-    source = render(report_of())
+    source = plain()
     pictures = re.findall(r"<svg.*?</svg>", source, re.DOTALL)
     for picture in pictures:
         assert "currentColor" in picture
@@ -556,7 +570,7 @@ def test_pictures_take_their_colours_from_the_page() -> None:
 
 def test_a_page_is_the_same_each_time_and_in_any_style() -> None:
     report = report_of()
-    before, content = render(report), copy.deepcopy(report)
+    before, content = plain(), copy.deepcopy(report)
     with style.context("dark_background"):
         chosen = mpl.rcParams["axes.facecolor"]
         assert render(report) == before
@@ -576,7 +590,7 @@ def test_an_inlined_figure_carries_nothing_but_its_lines() -> None:
 
 def test_a_long_list_of_columns_is_folded() -> None:
     report = report_of()
-    assert "<details open>" in render(report)
+    assert "<details open>" in plain()
     report["table"]["left_out"] = {f"column {index}": "empty" for index in range(60)}
     source = render(report)
     assert "<details>" in source

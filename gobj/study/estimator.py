@@ -76,8 +76,11 @@ class ObjectiveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     make fractions of such weights, by a division by their mean: taken as counts they would certify
     too much. Other weights stay with their rows in loss and threshold, and nothing is certified.
 
-    **Searches** over parameters need a score that ranks, such as ``scoring="average_precision"``:
-    recall alone is highest where the constraint is broken.
+    **Around it.** The guarantee is about a model that has not seen the held-out rows. An imputer or
+    a scaler before it has seen their features, which matters little; what has seen their labels, as
+    a selection of columns by the label or a search over parameters, makes it optimistic: fit the
+    parameters that a search found on rows that it had not. A search needs a score that ranks, such
+    as ``scoring="average_precision"``: recall alone is highest where the constraint is broken.
 
     The order of the rows has no influence, and neither have rows of weight 0. Which rows are held
     out is drawn from ``random_state`` and a checksum of the data, so that one number of the former

@@ -42,7 +42,8 @@ class Scaling(NamedTuple):
     Attributes:
         median: Takes the place of missing numbers.
         mean: Is subtracted.
-        deviation: Is divided by; 1 for a column that is constant.
+        deviation: Is divided by; infinite for a column that is constant, so that it stays 0 where
+            new rows differ: nothing was learned of it.
     """
 
     median: Tensor
@@ -76,7 +77,7 @@ def learn_scaling(features: Tensor) -> Scaling:
     known = torch.where(features.isnan(), median, features)
     mean, deviation = known.mean(0), known.std(0, unbiased=False)
     varies = deviation > 1e-9 * (1 + mean.abs())
-    return Scaling(median, mean, torch.where(varies, deviation, 1))
+    return Scaling(median, mean, torch.where(varies, deviation, torch.inf))
 
 
 def scale(features: Tensor, scaling: Scaling) -> Tensor:

@@ -135,25 +135,26 @@ def _sentence(goal: Goal, verdict: Verdict, label: int) -> str:
     def at(row: Outcome) -> str:
         return f"{written(row.fitted.value[:, label].mean().item())} ({row.method.name})"
 
-    own, rival = at(verdict.objective), at(verdict.rival)
+    own, rival, what = verdict.objective, verdict.rival, f"on test rows, {goal.title}"
     if verdict.kind == "out of reach":
         return f"The target is out of reach: no row keeps {goal.condition} on validation rows."
     if verdict.kind == "helps":
-        return f"Training for it helps: {goal.title} is {own} on test rows, and {rival} without."
+        return f"Training for it helps: {what} is {at(own)}, and at best {at(rival)} without it."
     if verdict.kind == "helps its family":
-        gains = " and ".join(
-            f"{at(pair.objective)} and not {at(pair.peer)}" for pair in verdict.pairs if pair.helps
+        gains = ", and ".join(
+            f"from {at(pair.peer)} to {at(pair.objective)}" for pair in verdict.pairs if pair.helps
         )
-        first = f"Training for it helps among like models: {goal.title} is {gains} on test rows."
+        first = f"Training for it helps among models of one kind: {what} goes {gains}."
     else:
-        pair = next(pair for pair in verdict.pairs if pair.objective is verdict.objective)
-        what = (
+        peer = next(pair.peer for pair in verdict.pairs if pair.objective is own)
+        said = (
             "does not help"
             if verdict.kind == "does not help"
-            else f"makes no difference that {len(pair.peer.validation)} splits could tell"
+            else f"makes no difference that {len(peer.validation)} splits can tell"
         )
-        numbers = f"{goal.title} is {own} on test rows, and {at(pair.peer)} without"
-        first = f"Training for it {what}: {numbers}."
-    if verdict.stronger and verdict.rival.method.name not in first:
-        return f"{first} Stronger than any of it is {verdict.rival.method.name}: {rival}."
-    return first
+        first = f"Training for it {said}: {what} is {at(own)}, and {at(peer)} without it."
+    if rival.method.name in first:
+        return first
+    name = rival.method.name[0].upper() + rival.method.name[1:]
+    value = written(rival.fitted.value[:, label].mean().item())
+    return f"{first} {name} {'is stronger, at' if verdict.stronger else 'is at'} {value}."

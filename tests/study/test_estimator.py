@@ -47,7 +47,7 @@ def keys(features: Array) -> list[tuple[float, ...]]:
 @parametrize_with_checks(
     [
         ObjectiveClassifier(steps=60),
-        ObjectiveClassifier("fpr_at_tpr", hidden=(4,), steps=60, confidence=None),
+        ObjectiveClassifier("fpr_at_tpr", hidden=(4,), steps=30, confidence=None),
     ]
 )
 def test_scikit_learn_finds_nothing_amiss(estimator: Any, check: Callable[[Any], None]) -> None:

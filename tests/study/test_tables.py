@@ -7,7 +7,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch.testing import assert_close
 
-from gobj.study.splits import split
+from gobj.study.splits import learn_scaling, scale, split
 from gobj.study.tables import Table, prepare
 
 ROWS = 80
@@ -122,3 +122,9 @@ def test_missing_numbers_become_the_median_of_the_training_rows() -> None:
 def test_outliers_are_clipped() -> None:
     splits = split(table_of(extra=np.where(np.arange(ROWS) == 5, 1e300, NUMBERS)), 4)
     assert max(part.features.abs().max().item() for part in splits) == 5
+
+
+def test_a_column_that_is_constant_in_training_rows_stays_zero() -> None:
+    scaling = learn_scaling(torch.tensor([[1.0, 2.0], [1.0, 3.0]], dtype=torch.float64))
+    scaled = scale(torch.tensor([[9.0, 2.5]], dtype=torch.float64), scaling)
+    assert_close(scaled, torch.zeros(1, 2, dtype=torch.float64))

@@ -1,5 +1,6 @@
 """The question of a study: an objective and its target."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -83,6 +84,12 @@ class Goal(NamedTuple):
         rate = rates(curve)[self.objective.constrained] * self.way
         useful = rate if hits is None else torch.where(hits >= FEWEST_HITS, rate, 0)
         return useful.amax(-1) * self.way
+
+    def near(self, reach: float, share: float) -> float | None:
+        """Return a target a little below how far a rate goes, if it asks for more than chance."""
+        by_chance = {"precision": share, "npv": 1 - share}.get(self.objective.constrained, 0.0)
+        target = math.floor(95 * reach) / 100
+        return target if self.way > 0 and by_chance < target < 1 else None
 
     def is_met(self, rate: float) -> bool:
         """Tell whether a rate meets the target."""

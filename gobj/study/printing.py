@@ -92,8 +92,10 @@ def _next(report: dict[str, Any], out: Path) -> str:
                 f"{label['condition']} is certain on new rows like these with confidence "
                 f"{final['confidence']:g}"
             )
+        elif final["feasible"]:
+            promise = f"{label['condition']} held on validation rows; of new rows it is not certain"
         else:
-            promise = f"{label['condition']} held on validation rows, and is certain of nothing"
+            promise = f"no threshold keeps {label['condition']} on validation rows, this is nearest"
         lines.append(f"{label['name']} is flagged above {final['deployed']:.6g}: {promise}.")
     text = "\n".join(fill(line, WIDTH) for line in lines)
     return (

@@ -207,10 +207,13 @@ def _advice(study: Study, index: int, name: str) -> str:
     verdict, goal = study.verdicts[index], study.goals[index]
     if verdict.kind != "out of reach":
         return ""
-    targets = reversed(targets_to_try(goal.objective, study.data.labels[index].share))
-    met = [target for target in targets if goal.way * (study.reaches[index] - target) >= 0]
+    share, reach = study.data.labels[index].share, study.reaches[index]
+    targets = reversed(targets_to_try(goal.objective, share))
+    met = [target for target in targets if goal._replace(target=target).is_met(reach)]
+    near = goal.near(reach, share)
+    met += [] if near is None else [near]
     said = f"The furthest that {spell(goal.objective.constrained)} goes on validation rows is "
-    said += f"{study.reaches[index]:.3g}"
+    said += f"{reach:.3g}"
     if not met:
         return f"{said}."
     label = study.data.labels[index].name

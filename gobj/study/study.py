@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+import gobj
 from gobj.study.baselines import baseline_methods
 from gobj.study.comparison import Outcome, fit_settings, measure, overlap
 from gobj.study.data import Data
@@ -16,12 +17,13 @@ from gobj.study.goals import (
     targets_to_try,
     usual_target,
 )
-from gobj.study.measures import draw_columns
+from gobj.study.measures import count_rates, draw_columns
 from gobj.study.methods import Fitted, Method, Work, make_stage, trained_methods
 from gobj.study.options import Options
 from gobj.study.progress import Progress
-from gobj.study.verdict import Verdict, judge
+from gobj.study.verdict import DIGITS, Verdict, judge
 
+WORTHWHILE = 0.25  # of the positives (NPV: negatives): a target that leaves less is not proposed
 SHORT = 0.02  # of what a logistic regression explains: how much less a converged model may explain
 
 
@@ -107,13 +109,32 @@ def _choose_goal(work: Work, label: int, tried: list[list[Fitted]]) -> tuple[Goa
         return make_goal(objective.name, target), "the one asked for"
     usual, others = usual_target(objective), targets_to_try(objective, share)[::-1]
     goal = Goal(objective, usual if usual in others else others[0])
-    reach = _reach(work, goal, label, [fitted for every in tried for fitted in every])
-    if goal.is_met(reach):
-        return goal, "the usual one" if goal.target == usual else "the hardest of six"
-    for target in others:
-        if goal._replace(target=target).is_met(reach):
-            return goal._replace(target=target), "the hardest of six within reach"
+    every = [fitted for of_method in tried for fitted in of_method]
+    reach = _reach(work, goal, label, every)
+    if objective.constrained in ("precision", "npv"):
+        for target in [goal.target, *(other for other in others if other < goal.target)]:
+            harder = goal._replace(target=target)
+            if harder.is_met(reach) and _best_value(work, harder, label, every) >= WORTHWHILE:
+                return harder, f"the hardest up to {goal.target:g} that finds {WORTHWHILE:g}"
+        near = goal.near(reach, share)
+        if near is not None:
+            return goal._replace(target=near), "as far as validation rows go"
     return goal, "the usual one"
+
+
+def _best_value(work: Work, goal: Goal, label: int, tried: Sequence[Fitted]) -> float:
+    """Return the optimized rate of the best row on validation rows, mean over splits."""
+    data, rows = work.stage.data, work.stage.rows.validation
+    columns = slice(label, None, len(data.labels))
+    truth, weights = data.side_by_side(data.truth, rows)[:, columns], data.weights_of(rows)
+    own = None if weights is None else weights[:, columns]
+    values = []
+    for fitted in tried:
+        scores = fitted.validation[:, columns]
+        point = gobj.fit_threshold(scores, truth, goal.problem, weights=own)
+        rate = count_rates(point.threshold, scores, truth, own)[goal.objective.optimized]
+        values.append(torch.where(point.feasible, rate, goal.worst).mean().item())
+    return max(values)
 
 
 def _reach(work: Work, goal: Goal, label: int, tried: Sequence[Fitted]) -> float:
@@ -131,7 +152,8 @@ def _reach(work: Work, goal: Goal, label: int, tried: Sequence[Fitted]) -> float
 
 def _winner(outcomes: Sequence[Outcome], goals: Sequence[Goal]) -> Outcome:
     """Return the row that is best on validation rows, in the mean over labels."""
-    return max(outcomes, key=lambda row: goals[0].sign * row.validation.mean().item())
+    sign = goals[0].sign
+    return max(outcomes, key=lambda row: sign * round(row.validation.mean().item(), DIGITS))
 
 
 def _excess(

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from gobj.study.comparison import Outcome
-from gobj.study.goals import Goal
+from gobj.study.goals import FEWEST_HITS, Goal
 from gobj.study.measures import Estimate, estimate
 from gobj.study.numbers import written
 
 Kind = Literal["helps", "helps its family", "makes no difference", "does not help", "out of reach"]
+
+
+DIGITS = 9  # of means that are compared: of rows that are equal the first is taken, not a rounding
 
 
 class Pair(NamedTuple):
@@ -98,7 +101,11 @@ def judge(
 
 def best_of(outcomes: Sequence[Outcome], goal: Goal, label: int) -> Outcome:
     """Return the row that is best on validation rows."""
-    return max(outcomes, key=lambda row: goal.sign * row.validation[:, label].mean().item())
+    return max(outcomes, key=lambda row: goal.sign * round(_validation(row, label), DIGITS))
+
+
+def _validation(row: Outcome, label: int) -> float:
+    return row.validation[:, label].mean().item()
 
 
 def difference(one: Outcome, other: Outcome, label: int, overlap: float) -> Estimate:
@@ -137,7 +144,10 @@ def _sentence(goal: Goal, verdict: Verdict, label: int) -> str:
 
     own, rival, what = verdict.objective, verdict.rival, f"on test rows, {goal.title}"
     if verdict.kind == "out of reach":
-        return f"The target is out of reach: no row keeps {goal.condition} on validation rows."
+        return (
+            f"The target is out of reach: no row keeps {goal.condition} on the validation rows of "
+            f"half of the splits with {FEWEST_HITS} hits or more."
+        )
     if verdict.kind == "helps":
         return f"Training for it helps: {what} is {at(own)}, and at best {at(rival)} without it."
     if verdict.kind == "helps its family":

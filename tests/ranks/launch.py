@@ -18,20 +18,20 @@ from torch import multiprocessing
 TIMEOUT = 60  # seconds that a rank waits for another
 
 
-class SegmentationFault(AssertionError):
+class SegmentationError(AssertionError):
     """A rank was ended by native code."""
 
 
 def on_ranks(ranks: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Call ``work(rank, ranks, *arguments)`` on each rank of a new group, over gloo.
 
-    A rank that ends its process itself returns None. Torch's gloo ends a process with a segmentation
-    fault once in a hundred runs or so of a loaded machine, so that such a run is begun once more; a
-    fault of our own comes again.
+    A rank that ends its process itself returns None. Torch's gloo ends a process with a
+    segmentation fault once in a hundred runs or so of a loaded machine, so that such a run is begun
+    once more; a fault of our own comes again.
     """
     try:
         return _on_ranks(ranks, work, arguments)
-    except SegmentationFault:
+    except SegmentationError:
         return _on_ranks(ranks, work, arguments)
 
 
@@ -53,7 +53,7 @@ def _on_ranks(ranks: int, work: Callable[..., Any], arguments: Any) -> list[Any]
                 process.kill()
                 process.join()
         if any(process.exitcode == -signal.SIGSEGV for process in started):
-            raise SegmentationFault
+            raise SegmentationError
         results = []
         for rank, process in enumerate(started):
             failure = Path(folder, f"{rank}.txt")

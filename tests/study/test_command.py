@@ -146,7 +146,11 @@ def test_without_a_target_one_within_reach_is_taken(folder: Path) -> None:
     label = report_of(folder)["labels"][0]  # type: ignore[index]
     assert len(label["trade_off"]) >= 6
     assert label["target"] <= 0.9
-    assert label["why_target"] in ("the usual one", "the hardest of six within reach")
+    assert label["why_target"] in (
+        "the usual one",
+        "as far as validation rows go",
+        "the hardest up to 0.9 that finds 0.25",
+    )
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -71,6 +71,7 @@ def finish(outcome: Outcome, work: Work) -> Final:
     """Fit the method of an outcome to more rows, and choose its thresholds."""
     data, goals = work.stage.data, work.goals
     stage = make_stage(data, data.plan.final)
+    work.progress.expect(outcome.method.cost)
     work.progress.begin(f"{outcome.method.name}, to take away")
     fitted = outcome.method.fit(work._replace(stage=stage), outcome.models.setting)
     model = _as_model(outcome, fitted.models[0], stage)

@@ -89,7 +89,7 @@ def _next(report: dict[str, Any], out: Path) -> str:
         final = label["final"]
         if final["is_certified"]:
             promise = (
-                f"{label['condition']} is certain on new rows like these with confidence "
+                f"{label['condition']} holds on new rows like these, with confidence "
                 f"{final['confidence']:g}"
             )
         elif final["feasible"]:

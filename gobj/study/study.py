@@ -23,7 +23,7 @@ from gobj.study.options import Options
 from gobj.study.progress import Progress
 from gobj.study.verdict import DIGITS, Verdict, judge
 
-WORTHWHILE = 0.25  # of the positives (NPV: negatives): a target that leaves less is not proposed
+WORTHWHILE = 0.25  # found of the positives (NPV: negatives), or the target is not proposed
 SHORT = 0.02  # of what a logistic regression explains: how much less a converged model may explain
 
 
@@ -115,7 +115,7 @@ def _choose_goal(work: Work, label: int, tried: list[list[Fitted]]) -> tuple[Goa
         for target in [goal.target, *(other for other in others if other < goal.target)]:
             harder = goal._replace(target=target)
             if harder.is_met(reach) and _best_value(work, harder, label, every) >= WORTHWHILE:
-                return harder, f"the hardest up to {goal.target:g} that finds {WORTHWHILE:g}"
+                return harder, f"the hardest up to {goal.target:g} at which a quarter is found"
         near = goal.near(reach, share)
         if near is not None:
             return goal._replace(target=near), "as far as validation rows go"

@@ -149,7 +149,7 @@ def test_without_a_target_one_within_reach_is_taken(folder: Path) -> None:
     assert label["why_target"] in (
         "the usual one",
         "as far as validation rows go",
-        "the hardest up to 0.9 that finds 0.25",
+        "the hardest up to 0.9 at which a quarter is found",
     )
 
 

@@ -1,10 +1,13 @@
 """Verdicts of rows whose numbers are known."""
 
+import copy
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.study import check_verdict
+from gobj.study.command import Result
 from gobj.study.comparison import Outcome, Reading
 from gobj.study.goals import make_goal
 from gobj.study.methods import Fitted, Method
@@ -83,3 +86,12 @@ def test_more_overlap_of_the_splits_makes_the_verdict_more_careful() -> None:
     outcomes = rows(0.5, 0.504, 0.4)
     narrow, wide = (judge(GOAL, outcomes, 0, overlap, REACH).difference for overlap in (0.0, 1.0))
     assert wide.half_width == pytest.approx(narrow.half_width * 7**0.5)
+
+
+def test_scipy_draws_the_same_verdict_from_the_values_of_each_split(result: Result) -> None:
+    report = result.report
+    assert check_verdict(report) == []
+    turned = copy.deepcopy(report)
+    turned["labels"][0]["verdict"]["kind"] = "helps"
+    turned["labels"][0]["verdict"]["families"][0]["helps"] = True
+    assert check_verdict(turned)

@@ -112,13 +112,14 @@ def _choose_goal(work: Work, label: int, tried: list[list[Fitted]]) -> tuple[Goa
     every = [fitted for of_method in tried for fitted in of_method]
     reach = _reach(work, goal, label, every)
     if objective.constrained in ("precision", "npv"):
-        for target in [goal.target, *(other for other in others if other < goal.target)]:
-            harder = goal._replace(target=target)
-            if harder.is_met(reach) and _best_value(work, harder, label, every) >= WORTHWHILE:
-                return harder, f"the hardest up to {goal.target:g} at which a quarter is found"
-        near = goal.near(reach, share)
-        if near is not None:
-            return goal._replace(target=near), "as far as validation rows go"
+        by_chance = share if objective.constrained == "precision" else 1 - share
+        lowest = min(others)
+        easier = [by_chance + (lowest - by_chance) * step for step in (0.8, 0.6, 0.4, 0.2)]
+        harder = [target for target in others if target < goal.target]
+        for target in [goal.target, *harder, *(float(f"{target:.2g}") for target in easier)]:
+            found = goal._replace(target=target)
+            if found.is_met(reach) and _best_value(work, found, label, every) >= WORTHWHILE:
+                return found, f"the hardest up to {goal.target:g} at which a quarter is found"
     return goal, "the usual one"
 
 

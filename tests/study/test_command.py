@@ -148,7 +148,6 @@ def test_without_a_target_one_within_reach_is_taken(folder: Path) -> None:
     assert label["target"] <= 0.9
     assert label["why_target"] in (
         "the usual one",
-        "as far as validation rows go",
         "the hardest up to 0.9 at which a quarter is found",
     )
 

@@ -124,7 +124,7 @@ def _fit(estimator: Any, features: list[Array], labels: Array, weights: Array) -
 
 def decide(estimator: Any, features: Array) -> Array:
     """Return the log odds of an estimator."""
-    if estimator is None:
+    if estimator is None or len(features) == 0:
         return np.zeros(len(features))
     if hasattr(estimator, "decision_function"):
         scores: Array = estimator.decision_function(features)

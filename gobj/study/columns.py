@@ -129,7 +129,8 @@ def _reason_to_leave(name: str, column: "pd.Series[Any]", most_values: int) -> s
     if is_number(column):
         values = numbers(column)
         return "constant" if len(np.unique(values[~np.isnan(values)])) <= 1 else ""
-    different = column.astype("string").nunique()
+    text = column.astype("string")
+    different = text.nunique()
     if different > most_values:
         return f"text with {different} values"
-    return "constant" if column.nunique(dropna=False) <= 1 else ""
+    return "constant" if text.nunique(dropna=False) <= 1 else ""

@@ -17,6 +17,8 @@ from gobj.study.refusal import require, require_column
 from gobj.study.splits import Part, Scaling, learn_scaling, scale
 from gobj.study.tables import read_weights
 
+FEWEST_GROUPS = 20  # so that every part of a split has some
+
 
 class Data(NamedTuple):
     """A table as a job sees it; of the features, a rank holds only its rows.
@@ -106,6 +108,8 @@ def load(rows: Rows, options: Options, ranks: Ranks) -> Data:
     frame = rows.frame
     for argument, name in options.named_columns:
         require_column(frame.columns, argument, name)
+    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+    require(not twice, "DATA", "have columns of different names", twice)
     names, drop = options.labels, options.drop_missing_labels
     labels, values, known = read_labels(
         frame, names, options.positive, drop_missing=drop, ranks=ranks
@@ -150,7 +154,11 @@ def _weights(frame: pd.DataFrame, name: str | None, known: Array) -> Array:
 
 def _groups(frame: pd.DataFrame, name: str, ranks: Ranks) -> Array:
     """Return the group of each row, as text; those without one are one group."""
-    return ranks.joined(texts(frame[name]).fillna("").to_numpy(dtype=str))
+    groups = ranks.joined(texts(frame[name]).fillna("").to_numpy(dtype=str))
+    number = len(np.unique(groups))
+    got = f"{number} in {name!r}"
+    require(number >= FEWEST_GROUPS, "--group", f"have {FEWEST_GROUPS} values or more", got)
+    return groups
 
 
 def _times(frame: pd.DataFrame, name: str, ranks: Ranks) -> Array:

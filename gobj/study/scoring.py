@@ -110,10 +110,15 @@ def _parquet(path: Path) -> Iterator[Any]:
     writers: list[pyarrow.parquet.ParquetWriter] = []
 
     def write(frame: pd.DataFrame) -> None:
-        schema = writers[0].schema if writers else None
-        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
         if not writers:
-            writers.append(pyarrow.parquet.ParquetWriter(path, table.schema))
+            schema = pa.Schema.from_pandas(frame, preserve_index=False)
+            # A column of which the first batch holds nothing may hold text later.
+            known = [
+                field.with_type(pa.string()) if pa.types.is_null(field.type) else field
+                for field in schema
+            ]
+            writers.append(pyarrow.parquet.ParquetWriter(path, pa.schema(known)))
+        table = pa.Table.from_pandas(frame, schema=writers[0].schema, preserve_index=False)
         writers[0].write_table(table)
 
     try:

@@ -60,3 +60,8 @@ def test_truth_values_are_numbers_also_in_a_batch_with_gaps() -> None:
 def test_values_are_written_as_short_as_they_can_be(values: object, written: object) -> None:
     found = texts(pd.Series(values)).astype(object)
     assert found.where(found.notna(), None).tolist() == written
+
+
+def test_lists_and_categories_are_text() -> None:
+    frame = pd.DataFrame({"l": [[1], [2], [1]], "c": pd.Categorical(["a", "b", "a"])})
+    assert schema_of(frame).features == ["l = [1]", "l = [2]", "c = a", "c = b"]

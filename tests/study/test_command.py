@@ -178,6 +178,7 @@ BAD = {
     "missing weights": ("data.csv", "--label", "y", "--weights", "unweighed"),
     "label as weights": ("data.csv", "--label", "y", "--weights", "y"),
     "unknown group": ("data.csv", "--label", "y", "--group", "grp"),
+    "few groups": ("data.csv", "--label", "y", "--group", "four"),
     "text as time": ("data.csv", "--label", "y", "--time", "colour"),
     "group and time": ("data.csv", "--label", "y", "--time", "day", "--group", "who"),
     "no features": ("bare.csv", "--label", "y"),

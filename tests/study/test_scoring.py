@@ -129,3 +129,32 @@ def test_half_a_model_is_refused(tmp_path: Path, fitted: Make, lost: str) -> Non
             (tmp_path / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ValueError, match="gobj: `FOLDER` must hold"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_without_rows_is_scored(
+    tmp_path: Path, frame: pd.DataFrame, fitted: Make, method: str, kind: str
+) -> None:
+    folder, _ = fitted(method)
+    frame.iloc[:0].to_csv(tmp_path / "empty.csv", index=False)
+    out = tmp_path / f"out.{kind}"
+    assert score_file(folder, tmp_path / "empty.csv", out)["rows"] == 0
+    scored = pd.read_csv(out) if kind == "csv" else pd.read_parquet(out)
+    assert list(scored)[-4:] == ["y_score", "y_flag", "other_score", "other_flag"]
+
+
+def test_a_column_may_be_empty_in_the_first_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame, fitted: Make
+) -> None:
+    monkeypatch.setattr(reading, "BATCH", 10)
+    folder, _ = fitted("objective, linear")
+    rows = np.arange(len(frame))
+    late = frame.assign(
+        note=np.where(rows < 10, None, "later"), number=np.where(rows % 20 < 10, rows, np.nan)
+    )
+    late.to_parquet(tmp_path / "late.parquet")
+    score_file(folder, tmp_path / "late.parquet", tmp_path / "out.parquet")
+    scored = pd.read_parquet(tmp_path / "out.parquet")
+    assert scored.note.notna().sum() == len(frame) - 10
+    np.testing.assert_array_equal(scored.number, late.number)

@@ -80,7 +80,6 @@ def draw_methods(label: Table, table: Table, question: Table, taken: str) -> Fig
             fontsize=LETTERS,
             fontweight=weight,
             verticalalignment="center",
-            parse_math=False,
         )
         if row["name"] == taken:
             axes.axhspan(place - 0.5, place + 0.5, color="black", alpha=0.08, linewidth=0)

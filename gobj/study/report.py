@@ -15,7 +15,7 @@ from gobj.study.goals import Goal, spell, targets_to_try
 from gobj.study.measures import Estimate, estimate
 from gobj.study.numbers import interval
 from gobj.study.study import Study
-from gobj.study.verdict import Verdict
+from gobj.study.verdict import Verdict, across_labels
 
 POINTS = 400  # of a curve
 MEMBERS = {"random": "random rows", "groups": "whole groups", "time": "rows in their order of time"}
@@ -60,7 +60,9 @@ def make_report(study: Study, name: str, command: list[str]) -> dict[str, Any]:
 
 def notes(study: Study) -> list[str]:
     """Say what a reader has to know beside the numbers."""
-    data, found = study.data, []
+    data, found = study.data, list[str]()
+    if len(study.goals) > 1:
+        found += across_labels(study.goals[0], study.outcomes, study.overlap)
     if data.found > len(data.truth):
         found.append(
             f"A random sample of {len(data.truth):,} of the {data.found:,} rows was used; "

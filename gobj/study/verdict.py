@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from gobj.study.comparison import Outcome
-from gobj.study.goals import FEWEST_HITS, Goal
+from gobj.study.goals import FEWEST_HITS, Goal, spell
 from gobj.study.measures import Estimate, estimate
 from gobj.study.numbers import written
 
@@ -122,6 +122,27 @@ def beats(goal: Goal, one: Outcome, other: Outcome, label: int, overlap: float) 
     ours, theirs = (row.fitted.constrained[:, label] * goal.way for row in (one, other))
     slack = estimate(ours - theirs, overlap)
     return better.mean * goal.sign > better.half_width and slack.mean >= -slack.half_width
+
+
+def across_labels(goal: Goal, outcomes: Sequence[Outcome], overlap: float) -> list[str]:
+    """Compare the objective with its family in the mean over labels, which tells more than one."""
+
+    def merit(row: Outcome) -> float:
+        return goal.sign * round(row.validation.mean().item(), DIGITS)
+
+    said = []
+    for own in (row for row in outcomes if row.method.is_objective):
+        family = [row for row in outcomes if row.method.family == own.method.family]
+        peer = max((row for row in family if not row.method.is_objective), key=merit)
+        one, other = (row.fitted.value.mean(1) for row in (own, peer))
+        found = estimate(one - other, overlap)
+        number = own.fitted.value.shape[1]
+        said.append(
+            f"In the mean over {number} labels, {spell(goal.objective.optimized)} on test rows is "
+            f"{written(one.mean().item())} ({own.method.name}) and {written(other.mean().item())} "
+            f"({peer.method.name}): {found.mean:+.3f} ± {found.half_width:.3f}."
+        )
+    return said
 
 
 def _kind(reached: bool, helps: bool, pairs: Sequence[Pair], own: Outcome) -> Kind:

@@ -334,6 +334,8 @@ def test_the_objective_and_the_model_taken_away_are_marked_in_words() -> None:
     }
     assert marked == {OBJECTIVE: [1, 1], BEST: [0, 1]}
     (axes,) = drawn(report_of())[0].axes
+    (shade,) = axes.patches
+    assert shade.get_y() == -0.5
     names = {one.get_text(): one.get_fontweight() for one in axes.texts}
     assert names == {
         f"{BEST}, taken away": "normal",
@@ -401,20 +403,20 @@ def test_the_certificate_is_said_with_its_confidence() -> None:
     assert "about 1,235 would do" in text
 
 
-def out_of_reach() -> dict[str, Any]:
-    """Return a report in which no threshold meets the target."""
+def out_of_reach(value: float | None = None) -> dict[str, Any]:
+    """Return a report in which no threshold meets the target; at the closest there is a value."""
     report = report_of()
     (label,) = report["labels"]
     label["verdict"]["kind"] = "out of reach"
     label["advice"] = "The furthest is 0.6; try: python -m gobj fit d.csv --target 0.5"
-    nothing = {"feasible": False, "certifiable": False, "threshold": None, "value": None}
-    nothing |= {"certified_threshold": None, "certified_value": None, "examples_needed": None}
+    nothing = {"feasible": False, "certifiable": False, "threshold": value, "value": value}
+    nothing |= {"certified_threshold": None, "certified_value": value, "examples_needed": None}
     for step in (label["final"], *label["trade_off"]):
         step.update(nothing)
     label["final"] |= {"is_certified": False, "deployed": 3e38}
     for row in label["rows"]:
         for reading in (row["fitted"], row["certified"]):
-            reading |= {"feasible": 0, "held": 0, "value": mean_of(None)}
+            reading |= {"feasible": 0, "held": 0, "value": mean_of(value)}
     label["verdict"]["difference"] = dict.fromkeys(("mean", "error", "half_width"))
     return report
 
@@ -451,7 +453,12 @@ def test_numbers_that_are_not_finite_are_not_written() -> None:
     assert "nan" not in text.split()
     assert text.count("no threshold") == 6 + 3
     assert text.count("none from these rows") == 3
-    methods, curve, trade_off = drawn(out_of_reach())
+
+
+@pytest.mark.parametrize("value", [None, 0.3])
+def test_what_no_threshold_meets_is_not_drawn(value: float | None) -> None:
+    methods, curve, trade_off = drawn(out_of_reach(value))
+    assert [one.get_text() for one in trade_off.axes[0].texts] == ["no threshold meets any of them"]
     assert [one.get_text().endswith(": no threshold") for one in methods.axes[0].texts] == [
         True
     ] * 3
@@ -551,10 +558,10 @@ def test_titles_name_table_rows_label_and_target(which: int) -> None:
 
 def test_letters_that_the_font_lacks_do_not_stop_a_picture() -> None:
     report = report_of()
-    report["labels"][0] |= {"name": "是 $x$ -- \x08", "positive": "\N{SNOWMAN}"}
+    report["labels"][0] |= {"name": "是 $\\x$ -- \x08", "positive": "\N{SNOWMAN}"}
     render(report)
     assert "\N{REPLACEMENT CHARACTER}" in drawn(report)[0].get_suptitle()
-    assert "$x$" in drawn(report)[0].get_suptitle()
+    assert "$\\x$" in drawn(report)[0].get_suptitle()
     assert "是" in Page(render(report)).text()
 
 

@@ -158,3 +158,17 @@ def test_a_column_may_be_empty_in_the_first_batch(
     scored = pd.read_parquet(tmp_path / "out.parquet")
     assert scored.note.notna().sum() == len(frame) - 10
     np.testing.assert_array_equal(scored.number, late.number)
+
+
+def test_labels_are_compared_together_too(fitted: Make) -> None:
+    _, result = fitted("objective, linear")
+    rows = {
+        row["name"]: np.mean(
+            [label["rows"][place]["fitted"]["value"]["mean"] for label in result.report["labels"]]
+        )
+        for place, row in enumerate(result.report["labels"][0]["rows"])
+    }
+    said = [note for note in result.report["notes"] if note.startswith("In the mean over 2 labels")]
+    assert [
+        f"{rows[name]:.3f} ({name})" in note for name, note in zip(METHODS, said, strict=False)
+    ] == [True] * 2

@@ -18,6 +18,7 @@ from gobj.study.columns import Array
 from gobj.study.data import Data
 from gobj.study.methods import Family, Fitted, Method, Stage, Work, cross_entropy_of
 
+FEWEST_TO_STOP = 20  # rows of a class, of which a tenth tells when boosting is to stop
 PENALTIES = ({"C": 0.003}, {"C": 0.03}, {"C": 0.3}, {"C": 3.0}, {"C": 100.0})
 BOOSTERS = (
     {"learning_rate": 0.05, "max_leaf_nodes": 7},
@@ -115,8 +116,11 @@ def _features(stage: Stage, part: int, split: int, raw: bool) -> Array:
 def _fit(estimator: Any, features: list[Array], labels: Array, weights: Array) -> Any:
     """Fit an estimator where both classes have weight, and return it with its scores."""
     used = weights > 0
-    if len(np.unique(labels[used])) < 2:
+    rarest = min((labels[used] == value).sum() for value in (0, 1))
+    if rarest == 0:
         return None, [np.zeros(len(rows)) for rows in features]
+    if rarest < FEWEST_TO_STOP and hasattr(estimator, "early_stopping"):
+        estimator.set_params(early_stopping=False, max_iter=100)
     with threadpool_limits(1):  # more threads than cores wait for each other for minutes
         estimator.fit(features[0][used], labels[used], sample_weight=weights[used])
     return estimator, [decide(estimator, rows) for rows in features]

@@ -107,7 +107,7 @@ def numbers(column: "pd.Series[Any]") -> Array:
 def texts(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """Write values as text; 1.0 as 1, so that a column with or without a fraction reads alike."""
     if pd.api.types.is_float_dtype(column):
-        short = lambda value: f"{value:.0f}" if value == round(value) else repr(value)  # noqa: E731
+        short = lambda value: f"{value:.0f}" if value % 1 == 0 else repr(value)  # noqa: E731
         return column.map(short, na_action="ignore")
     return column.astype("string")
 
@@ -122,7 +122,7 @@ def is_number(column: "pd.Series[Any]") -> bool:
 
 def _reason_to_leave(name: str, column: "pd.Series[Any]", most_values: int) -> str:
     """Say why a column is of no use; nothing if it is."""
-    if name.startswith("Unnamed:"):
+    if name.startswith(("Unnamed:", "__index_level_")):
         return "no name"
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
         return "dates"

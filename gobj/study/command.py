@@ -43,7 +43,7 @@ class Result(NamedTuple):
 
 def fit(
     table: pd.DataFrame | str | Path,
-    label: str | Sequence[str],
+    label: str | Sequence[str] | int,
     *,
     target: float | Sequence[float] | None = None,
     out: str | Path | None = None,
@@ -76,7 +76,7 @@ def fit(
     unknown = set(options) - {field.name for field in fields(Options)}
     if unknown:
         raise TypeError(f"fit: got unknown options {sorted(unknown)}.")
-    labels = (label,) if isinstance(label, str) else tuple(label)
+    labels = (str(label),) if isinstance(label, str | int) else tuple(map(str, label))
     targets = () if target is None else tuple(target) if isinstance(target, Sequence) else (target,)
     asked = Options(labels, targets=targets, **options)
     folder = None if out is None else Path(out)
@@ -163,7 +163,10 @@ def _result(study: Study, name: str, command: list[str]) -> Result:
     columns: dict[str, Any] = {"row": data.numbers[final.rows.numpy()]}
     for index, decision in enumerate(final.model.decisions):
         scores = final.scores[:, index].numpy()
-        columns[decision.label] = data.truth[final.rows, index].numpy().astype(int)
+        truth = pd.Series(data.truth[final.rows, index].numpy().astype(int), dtype="Int64")
+        if data.weights is not None:
+            truth = truth.where(data.weights[final.rows, index].numpy() > 0)
+        columns[decision.label] = truth
         columns[f"{decision.label}_score"] = scores
         columns[f"{decision.label}_flag"] = scores > decision.threshold
     frame = pd.DataFrame(columns).sort_values("row")

@@ -107,7 +107,7 @@ def _certify(
     goals: Sequence[Goal], data: Data, rows: Tensor, scores: Tensor, confidence: float
 ) -> tuple[Tensor, Tensor]:
     """Certify a threshold for each column; none where weights are no whole numbers."""
-    truth, weights = data.side_by_side(data.truth, rows), data.weights_of(rows)
+    truth, weights = data.side_by_side(data.truth, rows), data.weights_of(rows, as_counts=True)
     if not can_certify(data):
         nothing = torch.full(scores.shape[1:], torch.inf, dtype=torch.float64)
         return nothing, torch.zeros_like(nothing, dtype=torch.bool)
@@ -118,7 +118,7 @@ def _certify(
 
 def can_certify(data: Data) -> bool:
     """Tell whether weights are numbers of examples, which is what a certificate counts."""
-    return data.weights is None or bool((data.weights == data.weights.round()).all())
+    return data.counts is None or bool((data.counts == data.counts.round()).all())
 
 
 def _read(goals: Sequence[Goal], data: Data, rows: Tensor, scores: Tensor, point: Any) -> Reading:

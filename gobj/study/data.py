@@ -1,6 +1,8 @@
 """What a job works on: the rows, their labels and weights, and which of them are for what."""
 
-from typing import NamedTuple
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,7 +28,10 @@ class Data(NamedTuple):
     Attributes:
         labels: The columns to predict.
         truth: 0 or 1 for each row and label, ``[rows, labels]``, float32.
-        weights: Case weights of the same shape, 0 where a label is missing; None is 1 each.
+        weights: Case weights of the same shape, those above 0 with mean 1; 0 where a label is
+            missing; None is 1 each.
+        counts: The weights as they were given, which a certificate takes for numbers of rows, or 0
+            and 1 if they are all the same; None is 1 each.
         features: Of the rows held here, ``[n, features]``, float64, NaN where a number is missing.
         first: Number of the first row held here.
         schema: What features are made of.
@@ -39,6 +44,7 @@ class Data(NamedTuple):
     labels: list[Label]
     truth: Tensor
     weights: Tensor | None
+    counts: Tensor | None
     features: Tensor
     first: int
     schema: Schema
@@ -51,11 +57,12 @@ class Data(NamedTuple):
         """Return values ``[rows, labels]`` of rows ``[S, n]`` as ``[n, S * labels]``."""
         return values[rows.clamp(min=0)].movedim(0, 1).flatten(1)
 
-    def weights_of(self, rows: Tensor) -> Tensor | None:
+    def weights_of(self, rows: Tensor, *, as_counts: bool = False) -> Tensor | None:
         """Return weights of rows as :meth:`side_by_side` does, 0 where there is no row."""
-        if self.weights is None and bool((rows >= 0).all()):
+        given = self.counts if as_counts else self.weights
+        if given is None and bool((rows >= 0).all()):
             return None
-        weights = torch.ones_like(self.truth) if self.weights is None else self.weights
+        weights = torch.ones_like(self.truth) if given is None else given
         some = (rows >= 0).T.repeat_interleave(len(self.labels), 1)
         return self.side_by_side(weights, rows) * some
 
@@ -108,14 +115,15 @@ def load(rows: Rows, options: Options, ranks: Ranks) -> Data:
     frame = rows.frame
     for argument, name in options.named_columns:
         require_column(frame.columns, argument, name)
-    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
-    require(not twice, "DATA", "have columns of different names", twice)
+    check_names(frame, options.labels)
     names, drop = options.labels, options.drop_missing_labels
     labels, values, known = read_labels(
         frame, names, options.positive, drop_missing=drop, ranks=ranks
     )
     truth = torch.from_numpy(ranks.joined(values))
-    weights = torch.from_numpy(ranks.joined(_weights(frame, options.weights, known)))
+    given = torch.from_numpy(ranks.joined(_weights(frame, options.weights, known)))
+    some = given[given > 0]
+    counts = (given > 0).float() if bool((some == some[0]).all()) else given
     plan = make_plan(
         truth,
         options.seeds,
@@ -135,7 +143,8 @@ def load(rows: Rows, options: Options, ranks: Ranks) -> Data:
     return Data(
         labels,
         truth,
-        None if bool((weights == 1).all()) else weights,
+        None if bool((counts == 1).all()) else given / some.mean(),
+        None if bool((counts == 1).all()) else counts,
         torch.from_numpy(encode(frame, schema)),
         rows.first,
         schema,
@@ -144,6 +153,15 @@ def load(rows: Rows, options: Options, ranks: Ranks) -> Data:
         rows.numbers,
         rows.found,
     )
+
+
+def check_names(frame: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Require names that differ, also from those of what is written."""
+    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+    require(not twice, "DATA", "have columns of different names", twice)
+    written = {f"{label}_{what}" for label in labels for what in ("score", "flag")}
+    taken = sorted(written & set(frame.columns) | {"row"} & set(labels))
+    require(not taken, "DATA", "have other names than the columns that are written", taken)
 
 
 def _weights(frame: pd.DataFrame, name: str | None, known: Array) -> Array:
@@ -166,10 +184,23 @@ def _times(frame: pd.DataFrame, name: str, ranks: Ranks) -> Array:
     column = frame[name]
     if is_number(column):
         times = numbers(column)
+        wrong = int(np.isnan(times).sum())
     else:
-        dates = pd.to_datetime(column, errors="coerce", format="mixed", utc=True)
-        times = np.where(dates.isna(), np.nan, dates.astype("int64"))
-    missing = int(np.isnan(times).sum())
-    got = f"{missing} of {len(times)} in {name!r} that are neither"
-    require(missing == 0, "--time", "name a column of numbers or dates", got)
+        times, wrong = _dates(column)
+    got = f"{wrong} of {len(times)} in {name!r} that are not"
+    require(wrong == 0, "--time", "name a column of numbers, or of dates of one format", got)
     return ranks.joined(times)
+
+
+def _dates(column: "pd.Series[Any]") -> tuple[Array, int]:
+    """Return dates as numbers, and how many are none in the format of the first."""
+    with warnings.catch_warnings(action="ignore"):  # that it has no format is told below
+        read = [
+            pd.to_datetime(column, errors="coerce", utc=True, dayfirst=first)
+            for first in (False, True)
+        ]
+    one, other = sorted(read, key=lambda dates: int(dates.isna().sum()))
+    wrong = int(one.isna().sum())
+    if wrong == 0 and not other.isna().any() and not one.equals(other):
+        wrong = int((one != other).sum())  # day or month first: either reads, and they differ
+    return one.astype("int64").to_numpy(dtype=float), wrong

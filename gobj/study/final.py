@@ -128,7 +128,8 @@ def _steps(
     fitted = gobj.fit_threshold(*validation[:2], problem, weights=validation[2])
     rates = count_rates(fitted.threshold, *kept)
     if can_certify(data):
-        sure = gobj.certify(*kept[:2], problem, confidence=work.options.confidence, weights=kept[2])
+        counts = _expanded(data.counts, data.plan.final.test[0], label, len(targets))
+        sure = gobj.certify(*kept[:2], problem, confidence=work.options.confidence, weights=counts)
         columns = sure.threshold, sure.feasible, sure.examples_needed
     else:
         nothing = torch.full((len(targets),), torch.inf, dtype=torch.float64)
@@ -155,12 +156,15 @@ def _columns(
     data: Data, scores: Tensor, rows: Tensor, label: int, number: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return scores, labels and weights of rows, the same for a number of targets."""
-    weights = None if data.weights is None else data.weights[rows, label]
-    columns = [
-        None if values is None else values.unsqueeze(1).expand(-1, number)
-        for values in (scores[rows, label], data.truth[rows, label], weights)
-    ]
-    return columns[0], columns[1], columns[2]  # type: ignore[return-value]
+    scores, truth = (
+        values[rows, label].unsqueeze(1).expand(-1, number) for values in (scores, data.truth)
+    )
+    return scores, truth, _expanded(data.weights, rows, label, number)
+
+
+def _expanded(values: Tensor | None, rows: Tensor, label: int, number: int) -> Tensor | None:
+    """Return values of rows for a number of targets."""
+    return None if values is None else values[rows, label].unsqueeze(1).expand(-1, number)
 
 
 def _decide(goal: Goal, step: Step, label: Any, confidence: float) -> Decision:

@@ -1,6 +1,7 @@
 """The model that is taken away: columns in, a score and a decision for each label out."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,7 +139,7 @@ def load_model(folder: Path) -> Model:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         require(about["format"] == FORMAT, "FOLDER", f"have format {FORMAT}", about["format"])
-        tensors = safetensors.torch.load_file(folder / about["tensors"])
+        tensors = safetensors.torch.load_file(folder / TENSORS)
         layers = [
             tensors[f"layers.{index}"] for index in range(len(tensors) - len(Scaling._fields))
         ]
@@ -151,7 +152,14 @@ def load_model(folder: Path) -> Model:
             [_load_estimator(folder / Path(file).name) for file in about["estimators"]],
             [Decision(**decision) for decision in about["labels"]],
         )
-    except (KeyError, OSError, TypeError, safetensors.SafetensorError) as error:
+    except (
+        json.JSONDecodeError,
+        zipfile.BadZipFile,
+        KeyError,
+        OSError,
+        TypeError,
+        safetensors.SafetensorError,
+    ) as error:
         raise ValueError(f"gobj: `FOLDER` must hold a whole model; got {error!r}.") from error
 
 

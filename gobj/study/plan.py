@@ -1,6 +1,7 @@
 """Which rows train, which choose, which test, and which are kept for the certificate."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def make_plan(
     """
     generator = torch.Generator().manual_seed(0)
     if times is not None:
-        return _by_time(torch.from_numpy(np.argsort(times, kind="stable")), seeds)
+        return _by_time(torch.from_numpy(times), seeds)
     if groups is not None:
         _, members = np.unique(groups, return_inverse=True)
         cut = _group_cutter(torch.from_numpy(members), generator)
@@ -116,18 +117,26 @@ def _group_cutter(members: Tensor, generator: torch.Generator) -> Any:
     return cut
 
 
-def _by_time(order: Tensor, seeds: int) -> Plan:
-    """Plan windows that move over the rows in their order; the last rows are kept apart."""
-    compared, kept = order.tensor_split([round((1 - KEPT) * len(order))])
+def _by_time(times: Tensor, seeds: int) -> Plan:
+    """Plan windows that move over the rows in their order; the last rows are kept apart.
+
+    Rows of one time are in one part: each cut goes back to the first row of its time.
+    """
+    times, order = times.sort(stable=True)
+    first = torch.searchsorted(times, times)
+
+    def cut(start: int, stop: int, *shares: float) -> list[Tensor]:
+        places = [int(first[start + round(share * (stop - start))]) for share in shares]
+        bounds = [start, *places, stop]
+        return [order[low:high] for low, high in pairwise(bounds)]
+
+    compared, kept = cut(0, len(order), 1 - KEPT)
     width = round(WINDOW * len(compared))
     starts = torch.linspace(0, len(compared) - width, seeds).long()
-    windows = torch.stack([compared[start : start + width] for start in starts])
-    cuts = [round(share * width) for share in (TRAIN, TRAIN + VALIDATION)]
-    train, validation = compared.tensor_split(
-        [round((1 - VALIDATION / (1 - KEPT)) * len(compared))]
-    )
-    final = Parts(train[None], validation[None], kept[None])
-    return Plan(Parts(*windows.tensor_split(cuts, dim=1)), final, "time")
+    windows = [cut(int(at), int(at) + width, TRAIN, TRAIN + VALIDATION) for at in starts]
+    splits = Parts(*(_padded(part) for part in zip(*windows, strict=True)))
+    train, validation = cut(0, len(compared), 1 - VALIDATION / (1 - KEPT))
+    return Plan(splits, Parts(train[None], validation[None], kept[None]), "time")
 
 
 def _padded(rows: Sequence[Tensor]) -> Tensor:

@@ -103,15 +103,20 @@ def read_batches(path: Path, sep: str, encoding: str) -> Iterator[pd.DataFrame]:
     require(path.is_file() or path.is_dir(), "DATA", known, repr(str(path)))
     try:
         if path.is_dir() or path.suffix.lower() in PARQUET:
-            dataset = pyarrow.dataset.dataset(path, format="parquet")
+            files = parquet_files(path) if path.is_dir() else [path]
+            require(bool(files), "DATA", "hold Parquet files", f"none in {str(path)!r}")
+            dataset = pyarrow.dataset.dataset(files, format="parquet")
             ahead = {"batch_readahead": 2, "fragment_readahead": 1}
             for batch in dataset.to_batches(batch_size=BATCH, **ahead):
-                yield batch.to_pandas().rename(columns=str)
+                yield batch.to_pandas(ignore_metadata=True)
             return
         options: Any = {"sep": sep, "encoding": encoding, "dtype": str}
         with pd.read_csv(path, chunksize=BATCH, **options) as batches:
             for batch in batches:
                 _check_header(batch, sep)
+                got = f"more in some of {str(path)!r}"
+                fine = isinstance(batch.index, pd.RangeIndex)
+                require(fine, "DATA", "have as many values in a row as in the header", got)
                 yield batch.reset_index(drop=True)
     except (LookupError, UnicodeError) as error:
         requirement = f"be that of {str(path)!r}, such as latin-1 or utf-16"
@@ -123,9 +128,14 @@ def read_batches(path: Path, sep: str, encoding: str) -> Iterator[pd.DataFrame]:
         raise ValueError(_unreadable(path, error)) from error
 
 
+def parquet_files(folder: Path) -> list[Path]:
+    """List the Parquet files of a folder, in their order."""
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in PARQUET)
+
+
 def _read_fragments(folder: Path, ranks: Ranks) -> tuple[pd.DataFrame, int, int]:
     """Read a rank's files of a folder; return how many rows all have, and those before its own."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PARQUET)
+    files = parquet_files(folder)
     got = f"{len(files)} in {str(folder)!r}"
     enough = f"hold a Parquet file for each rank, {ranks.number} or more"
     require(len(files) >= ranks.number, "DATA", enough, got)
@@ -136,7 +146,7 @@ def _read_fragments(folder: Path, ranks: Ranks) -> tuple[pd.DataFrame, int, int]
         table = pyarrow.dataset.dataset([files[i] for i in own], format="parquet").to_table()
     except (OSError, ValueError) as error:
         raise ValueError(_unreadable(folder, error)) from error
-    return table.to_pandas().rename(columns=str), sum(sizes), sum(sizes[: own[0]])
+    return table.to_pandas(ignore_metadata=True), sum(sizes), sum(sizes[: own[0]])
 
 
 def _check_header(frame: pd.DataFrame, sep: str) -> None:

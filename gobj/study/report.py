@@ -18,6 +18,7 @@ from gobj.study.study import Study
 from gobj.study.verdict import Verdict, across_labels
 
 POINTS = 400  # of a curve
+NO_OPTIONS = 3  # words of a command that asks for the example
 MEMBERS = {"random": "random rows", "groups": "whole groups", "time": "rows in their order of time"}
 
 
@@ -46,7 +47,7 @@ def make_report(study: Study, name: str, command: list[str]) -> dict[str, Any]:
             "at_least": goal.way > 0,
         },
         "splits": _splits(study),
-        "labels": [_label(study, index, name) for index in range(len(study.goals))],
+        "labels": [_label(study, index, command) for index in range(len(study.goals))],
         "model": {
             "method": study.final.model.method,
             "setting": study.final.setting,
@@ -76,6 +77,8 @@ def notes(study: Study) -> list[str]:
         )
     if not can_certify(data):
         found.append("Weights are no whole numbers, of which alone a certificate can be made.")
+    elif data.counts is not None and study.options.weights is not None:
+        found.append("The certificate takes the weight of a row for a number of independent rows.")
     if data.plan.kind == "groups":
         found.append(
             "A certificate counts rows as independent, which rows of a group are not: it promises "
@@ -107,7 +110,7 @@ def _splits(study: Study) -> dict[str, Any]:
     }
 
 
-def _label(study: Study, index: int, name: str) -> dict[str, Any]:
+def _label(study: Study, index: int, command: list[str]) -> dict[str, Any]:
     """Return what is to be said of a label."""
     goal, label, verdict = study.goals[index], study.data.labels[index], study.verdicts[index]
     step = study.final.chosen[index]
@@ -130,7 +133,7 @@ def _label(study: Study, index: int, name: str) -> dict[str, Any]:
         },
         "trade_off": [step._asdict() for step in study.final.trade_off[index]],
         "reach": study.reaches[index],
-        "advice": _advice(study, index, name),
+        "advice": _advice(study, index, command),
         "curve": _curve(study.final.curves[index]),
     }
 
@@ -204,7 +207,7 @@ def summary(found: Estimate) -> dict[str, float]:
     return {"mean": found.mean, "low": low, "high": high}
 
 
-def _advice(study: Study, index: int, name: str) -> str:
+def _advice(study: Study, index: int, command: list[str]) -> str:
     """Say what to type where the target is out of reach."""
     verdict, goal = study.verdicts[index], study.goals[index]
     if verdict.kind != "out of reach":
@@ -216,17 +219,22 @@ def _advice(study: Study, index: int, name: str) -> str:
     met += [] if near is None else [near]
     said = f"The furthest that {spell(goal.objective.constrained)} goes on validation rows is "
     said += f"{reach:.3g}"
-    if not met:
-        return f"{said}."
-    label = study.data.labels[index].name
-    words = ["python", "-m", "gobj", "fit", name, "--label", label, "--objective"]
-    return f"{said}; try: {shlex.join([*words, goal.objective.name, '--target', f'{met[0]:g}'])}"
+    if not met or len(study.goals) > 1 or command[:1] != ["python"]:
+        return f"{said}{f'; try a target of {met[0]:g}' if met else ''}."
+    words = [*command, *(["fit"] if len(command) == NO_OPTIONS else [])]
+    if "--target" in words:
+        at = words.index("--target")
+        del words[at : at + 2]
+    return f"{said}; try: {shlex.join([*words, '--target', f'{met[0]:g}'])}"
 
 
 def _curve(curve: Curve) -> dict[str, Any]:
     """Return the rates along a curve, of some of its points."""
     last = curve.threshold.shape[-1] - 1
-    chosen = torch.linspace(0, last, min(POINTS, last + 1)).round().long()
+    even = torch.linspace(0, last, min(POINTS, last + 1))
+    # The first alarms decide at a small FPR: half of the points are as dense there as a logarithm.
+    near = torch.logspace(0, math.log10(last + 1), min(POINTS, last + 1)) - 1
+    chosen = torch.cat([even, near]).round().long().clamp(max=last).sort().values
     table = {name: rate[chosen] for name, rate in rates(curve).items()}
     return {"threshold": curve.threshold[chosen], **table}
 

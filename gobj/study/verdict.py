@@ -36,11 +36,11 @@ class Verdict(NamedTuple):
     """The answer for one label.
 
     Attributes:
-        kind: ``helps`` if the objective beats every other row; ``helps its family`` if it beats
-            the same models with other losses, while a row of another family is as good or better;
-            ``does not help`` if another loss beats it where it is best; else ``makes no
-            difference``; ``out of reach`` if no row meets the target on the validation rows of half
-            of the splits, by more than a few lucky rows.
+        kind: ``helps`` if the objective beats the other row that is best on validation rows;
+            ``helps its family`` if it beats the same models with other losses, while a row of
+            another family is as good or better; ``does not help`` if another loss beats it where
+            it is best; else ``makes no difference``; ``out of reach`` if no row meets the target on
+            the validation rows of half of the splits, by more than a few lucky rows.
         sentence: The answer in words.
         pairs: One for each family.
         objective: The row of the objective that is best on validation rows.
@@ -170,7 +170,7 @@ def _sentence(goal: Goal, verdict: Verdict, label: int) -> str:
             f"half of the splits with {FEWEST_HITS} hits or more."
         )
     if verdict.kind == "helps":
-        return f"Training for it helps: {what} is {at(own)}, and at best {at(rival)} without it."
+        return f"Training for it helps: {what} is {at(own)}, and {at(rival)}, the best without it."
     if verdict.kind == "helps its family":
         gains = ", and ".join(
             f"from {at(pair.peer)} to {at(pair.objective)}" for pair in verdict.pairs if pair.helps

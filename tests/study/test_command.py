@@ -35,6 +35,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     frame["rare"] = (rows < 9).astype(int)
     frame["negative"] = -frame.w
     frame["unweighed"] = frame.w.where(rows > 4)
+    frame["vague"] = [f"0{1 + row % 9}/0{1 + row % 7}/2020" for row in rows]
+    frame.assign(y_score=0.5).to_csv(tmp_path / "scored.csv", index=False)
     frame["noise"] = np.random.default_rng(5).permutation(frame.y)
     frame.to_csv(tmp_path / "data.csv", index=False)
     clean = frame[["x", "z", "colour", "y", "w"]]
@@ -180,6 +182,8 @@ BAD = {
     "unknown group": ("data.csv", "--label", "y", "--group", "grp"),
     "few groups": ("data.csv", "--label", "y", "--group", "four"),
     "text as time": ("data.csv", "--label", "y", "--time", "colour"),
+    "days or months first": ("data.csv", "--label", "y", "--time", "vague"),
+    "names of scores": ("scored.csv", "--label", "y"),
     "group and time": ("data.csv", "--label", "y", "--time", "day", "--group", "who"),
     "no features": ("bare.csv", "--label", "y"),
     "target of 1": ("data.csv", "--label", "y", "--target", "1"),
@@ -329,3 +333,19 @@ def test_the_package_does_not_import_the_study() -> None:
         if "import gobj.study" in path.read_text() or "from gobj.study" in path.read_text()
     ]
     assert importing == ["__main__.py"]
+
+
+def test_a_label_that_is_not_known_is_not_told_as_one() -> None:
+    frame = table_of(300)
+    frame["y"] = frame.y.where(np.arange(300) % 4 > 0)
+    found = fit(frame, "y", methods="trained", drop_missing_labels=True, **SHORT)
+    known = frame.y[found.predictions.row].to_numpy()
+    assert found.predictions.y.isna().tolist() == np.isnan(known).tolist()
+
+
+def test_dates_with_the_day_first_are_read_so() -> None:
+    frame = table_of(300)
+    days = pd.date_range("2020-01-01", periods=300)
+    frame["day"] = days.strftime("%d/%m/%Y")
+    later = fit(frame, "y", methods="trained", time="day", **SHORT).predictions.row
+    assert later.min() >= 240

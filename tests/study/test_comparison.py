@@ -117,9 +117,8 @@ def test_whole_weights_count_as_rows() -> None:
     data = data_of(options)
     found = outcome("logistic regression", work_of(data, "recall_at_precision"))
     rows = data.plan.splits.test[0]
-    weights = data.weights
-    assert weights is not None
-    times = weights[rows, 0].long()
+    assert data.counts is not None
+    times = data.counts[rows, 0].long()
     truth = data.truth[rows, 0].repeat_interleave(times)
     flags = (found.models.test[:, 0] > found.fitted.threshold[0, 0]).repeat_interleave(times)
     assert found.fitted.value[0, 0].item() == pytest.approx(metrics.recall_score(truth, flags))
@@ -130,3 +129,30 @@ def test_a_batch_holds_enough_of_rare_positives() -> None:
     rare = data._replace(labels=[data.labels[0]._replace(share=0.01)])
     assert batch_size(data) == 512
     assert batch_size(rare) == 4800
+
+
+def test_only_ratios_of_weights_matter_and_equal_ones_are_none() -> None:
+    frame = table_of(ROWS).assign(w=np.arange(ROWS) // 3 % 3, one=7)
+    options = Options(("y",), weights="w", seeds=2, steps=5, jobs=1)
+    found = [
+        load(sample(frame.assign(w=frame.w * scale), ROWS, 0, ROWS), options, Ranks())
+        for scale in (1.0, 1e-3)
+    ]
+    assert found[0].weights is not None
+    assert found[1].weights is not None
+    torch.testing.assert_close(found[0].weights, found[1].weights)
+    assert [comparison.can_certify(data) for data in found] == [True, False]
+    same = Options(("y",), weights="one", seeds=2)
+    data = load(sample(frame, ROWS, 0, ROWS), same, Ranks())
+    assert data.weights is None
+    assert data.counts is None
+
+
+def test_boosting_learns_of_one_positive() -> None:
+    data = data_of()
+    truth = torch.zeros_like(data.truth)
+    truth[data.plan.splits.train[:, 0]] = 1
+    found = method("gradient boosting").fit(
+        work_of(data._replace(truth=truth), "recall_at_precision"), {"learning_rate": 0.05}
+    )
+    assert found.test.isfinite().all()

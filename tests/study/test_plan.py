@@ -72,3 +72,15 @@ def test_no_part_is_before_one_that_comes_before_it() -> None:
     assert plan.splits.test.max() >= 0
     latest = max(TIMES[there(row)].max() for row in plan.splits.test)
     assert latest < TIMES[there(plan.final.test[0])].min()
+
+
+def test_rows_of_one_time_are_in_one_part() -> None:
+    times = np.arange(ROWS) // 9.0
+    plan = make_plan(LABELS, SEEDS, times=times)
+    for parts in (plan.splits, plan.final):
+        for rows in zip(*parts, strict=True):
+            train, validation, test = (set(times[there(part)]) for part in rows)
+            assert not train & validation
+            assert not validation & test
+    compared = {time for part in plan.splits for rows in part for time in times[there(rows)]}
+    assert not compared & set(times[there(plan.final.test[0])])

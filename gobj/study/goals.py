@@ -87,9 +87,9 @@ class Goal(NamedTuple):
 
     def near(self, reach: float, share: float) -> float | None:
         """Return a target a little below how far a rate goes, if it asks for more than chance."""
-        by_chance = {"precision": share, "npv": 1 - share}.get(self.objective.constrained, 0.0)
         target = math.floor(95 * reach) / 100
-        return target if self.way > 0 and by_chance < target < 1 else None
+        fine = self.way > 0 and rate_by_chance(self.objective, share) < target < 1
+        return target if fine else None
 
     def is_met(self, rate: float) -> bool:
         """Tell whether a rate meets the target."""
@@ -124,6 +124,11 @@ def usual_target(objective: Objective) -> float:
     return 0.1 if objective.constrained in LOW_IS_GOOD else 0.9
 
 
+def rate_by_chance(objective: Objective, share: float) -> float:
+    """Return what the constrained rate is for any model, where a share of the rows is positive."""
+    return {"precision": share, "npv": 1 - share}.get(objective.constrained, 0.0)
+
+
 def targets_to_try(objective: Objective, share: float) -> list[float]:
     """Return six targets from easy to hard, where a share of the rows is positive.
 
@@ -137,7 +142,7 @@ def targets_to_try(objective: Objective, share: float) -> list[float]:
     }
     if objective.constrained in fixed:
         return fixed[objective.constrained]
-    by_chance = share if objective.constrained == "precision" else 1 - share
+    by_chance = rate_by_chance(objective, share)
     if by_chance < EASY:
         return [0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
     steps = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05)

@@ -15,9 +15,3 @@ def written(value: float, digits: int = 3) -> str:
 def interval(found: Estimate) -> tuple[float, float]:
     """Return the interval of a rate, which stays in [0, 1]."""
     return max(found.mean - found.half_width, 0.0), min(found.mean + found.half_width, 1.0)
-
-
-def with_interval(found: Estimate) -> str:
-    """Write a rate with its interval."""
-    low, high = interval(found)
-    return f"{written(found.mean)} ({written(low)} to {written(high)})"

@@ -1,9 +1,10 @@
 """The steps of a job: fit every row, choose targets, judge, and fit the model to take away."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 import gobj
 from gobj.study.baselines import baseline_methods
@@ -14,6 +15,7 @@ from gobj.study.goals import (
     Goal,
     find_objective,
     make_goal,
+    rate_by_chance,
     targets_to_try,
     usual_target,
 )
@@ -21,7 +23,7 @@ from gobj.study.measures import count_rates, draw_columns
 from gobj.study.methods import Fitted, Method, Work, make_stage, trained_methods
 from gobj.study.options import Options
 from gobj.study.progress import Progress
-from gobj.study.verdict import DIGITS, Verdict, judge
+from gobj.study.verdict import Verdict, best_of, judge
 
 WORTHWHILE = 0.25  # found of the positives (NPV: negatives), or the target is not proposed
 SHORT = 0.02  # of what a logistic regression explains: how much less a converged model may explain
@@ -85,7 +87,7 @@ def run(data: Data, options: Options, progress: Progress) -> Study:
         judge(goal, outcomes, label, ratio, reach)
         for label, (goal, reach) in enumerate(zip(goals, reaches, strict=True))
     ]
-    final = finish(_winner(outcomes, goals), work)
+    final = finish(best_of(outcomes, goals[0]), work)
     return Study(
         data,
         options,
@@ -112,7 +114,7 @@ def _choose_goal(work: Work, label: int, tried: list[list[Fitted]]) -> tuple[Goa
     every = [fitted for of_method in tried for fitted in of_method]
     reach = _reach(work, goal, label, every)
     if objective.constrained in ("precision", "npv"):
-        by_chance = share if objective.constrained == "precision" else 1 - share
+        by_chance = rate_by_chance(objective, share)
         lowest = min(others)
         easier = [by_chance + (lowest - by_chance) * step for step in (0.8, 0.6, 0.4, 0.2)]
         harder = [target for target in others if target < goal.target]
@@ -125,36 +127,33 @@ def _choose_goal(work: Work, label: int, tried: list[list[Fitted]]) -> tuple[Goa
 
 def _best_value(work: Work, goal: Goal, label: int, tried: Sequence[Fitted]) -> float:
     """Return the optimized rate of the best row on validation rows, mean over splits."""
-    data, rows = work.stage.data, work.stage.rows.validation
-    columns = slice(label, None, len(data.labels))
-    truth, weights = data.side_by_side(data.truth, rows)[:, columns], data.weights_of(rows)
-    own = None if weights is None else weights[:, columns]
     values = []
-    for fitted in tried:
-        scores = fitted.validation[:, columns]
-        point = gobj.fit_threshold(scores, truth, goal.problem, weights=own)
-        rate = count_rates(point.threshold, scores, truth, own)[goal.objective.optimized]
+    for scores, truth, weights in _on_validation(work, label, tried):
+        point = gobj.fit_threshold(scores, truth, goal.problem, weights=weights)
+        rate = count_rates(point.threshold, scores, truth, weights)[goal.objective.optimized]
         values.append(torch.where(point.feasible, rate, goal.worst).mean().item())
     return max(values)
 
 
 def _reach(work: Work, goal: Goal, label: int, tried: Sequence[Fitted]) -> float:
     """Return how far the constrained rate goes on validation rows, in the median over splits."""
-    data, rows = work.stage.data, work.stage.rows.validation
-    columns = slice(label, None, len(data.labels))
-    truth, weights = data.side_by_side(data.truth, rows)[:, columns], data.weights_of(rows)
-    own = None if weights is None else weights[:, columns]
     reaches = [
-        goal.reach(draw_columns(fitted.validation[:, columns], truth, own)).median().item()
-        for fitted in tried
+        goal.reach(draw_columns(*sample)).median().item()
+        for sample in _on_validation(work, label, tried)
     ]
     return max(reaches, key=lambda rate: rate * goal.way)
 
 
-def _winner(outcomes: Sequence[Outcome], goals: Sequence[Goal]) -> Outcome:
-    """Return the row that is best on validation rows, in the mean over labels."""
-    sign = goals[0].sign
-    return max(outcomes, key=lambda row: sign * round(row.validation.mean().item(), DIGITS))
+def _on_validation(
+    work: Work, label: int, tried: Sequence[Fitted]
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Return scores, truth and weights of a label on validation rows, a column for each split."""
+    data, rows = work.stage.data, work.stage.rows.validation
+    columns = slice(label, None, len(data.labels))
+    truth, weights = data.side_by_side(data.truth, rows)[:, columns], data.weights_of(rows)
+    own = None if weights is None else weights[:, columns]
+    for fitted in tried:
+        yield fitted.validation[:, columns], truth, own
 
 
 def _excess(

@@ -9,8 +9,6 @@ from gobj.study.measures import Estimate, estimate
 from gobj.study.numbers import written
 
 Kind = Literal["helps", "helps its family", "makes no difference", "does not help", "out of reach"]
-
-
 DIGITS = 9  # of means that are compared: of rows that are equal the first is taken, not a rounding
 
 
@@ -99,13 +97,14 @@ def judge(
     return verdict._replace(sentence=_sentence(goal, verdict, label))
 
 
-def best_of(outcomes: Sequence[Outcome], goal: Goal, label: int) -> Outcome:
-    """Return the row that is best on validation rows."""
-    return max(outcomes, key=lambda row: goal.sign * round(_validation(row, label), DIGITS))
+def best_of(outcomes: Sequence[Outcome], goal: Goal, label: int | None = None) -> Outcome:
+    """Return the row that is best on validation rows, for a label or in the mean over labels."""
 
+    def merit(row: Outcome) -> float:
+        values = row.validation if label is None else row.validation[:, label]
+        return goal.sign * round(values.mean().item(), DIGITS)
 
-def _validation(row: Outcome, label: int) -> float:
-    return row.validation[:, label].mean().item()
+    return max(outcomes, key=merit)
 
 
 def difference(one: Outcome, other: Outcome, label: int, overlap: float) -> Estimate:
@@ -126,14 +125,10 @@ def beats(goal: Goal, one: Outcome, other: Outcome, label: int, overlap: float) 
 
 def across_labels(goal: Goal, outcomes: Sequence[Outcome], overlap: float) -> list[str]:
     """Compare the objective with its family in the mean over labels, which tells more than one."""
-
-    def merit(row: Outcome) -> float:
-        return goal.sign * round(row.validation.mean().item(), DIGITS)
-
     said = []
     for own in (row for row in outcomes if row.method.is_objective):
         family = [row for row in outcomes if row.method.family == own.method.family]
-        peer = max((row for row in family if not row.method.is_objective), key=merit)
+        peer = best_of([row for row in family if not row.method.is_objective], goal)
         one, other = (row.fitted.value.mean(1) for row in (own, peer))
         found = estimate(one - other, overlap)
         number = own.fitted.value.shape[1]

@@ -49,7 +49,7 @@ def fitted(
         if method not in done:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(
-                    "gobj.study.study._winner",
+                    "gobj.study.study.best_of",
                     lambda rows, _: next(row for row in rows if row.method.name == method),
                 )
                 found = fit(frame, ("y", "other"), target=0.7, **SHORT)

@@ -15,6 +15,8 @@ from gobj.diagnosis import Diagnosis
 from gobj.metrics import Curve
 from gobj.operating_point import Certificate, OperatingPoint
 
+__all__ = ["bound", "front", "precision_recall", "roc", "training"]
+
 Found = OperatingPoint | Certificate
 
 

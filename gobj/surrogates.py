@@ -140,7 +140,7 @@ class GeneralizedCrossEntropy(Surrogate):
 
 @dataclass(frozen=True)
 class ZeroOne(Surrogate):
-    """The indicator itself: the cost that every other surrogate bounds. Its slope is zero."""
+    """Indicator of an error, the cost that every other surrogate bounds. Its slope is zero."""
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Return cost and slope."""

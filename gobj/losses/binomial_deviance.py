@@ -28,8 +28,8 @@ def binomial_deviance_loss(
     .. math:: \sum_{i \ne j} W_{ij} \log\bigl(1 + e^{-\alpha (S_{ij} - \beta) M_{ij}}\bigr)
 
     :math:`S` is the cosine similarity; mask :math:`M` and weights :math:`W` are those of
-    :func:`pairs_from_labels`. So the loss is the mean over the positive pairs plus the mean over
-    the negative ones, however many there are of each, and a kind without a pair adds 0.
+    :func:`gobj.pairs_from_labels`. So the loss is the mean over the positive pairs plus the mean
+    over the negative ones, however many there are of each, and a kind without a pair adds 0.
 
     Args:
         embeddings: One row per example, any length, shape ``[n, d]``. A row of zeros has

@@ -39,9 +39,9 @@ def confusion_metric_loss(
 ) -> Tensor:
     """Maximise any metric that is a function of the confusion counts.
 
-    The loss is one minus the metric of the soft counts, see :func:`soft_confusion`, which also says
-    where their slope is too small to train by. It does not depend on the scale of the weights if
-    the metric is a ratio of counts.
+    The loss is one minus the metric of the soft counts, see :func:`gobj.soft_confusion`, which also
+    says where their slope is too small to train by. It does not depend on the scale of the weights
+    if the metric is a ratio of counts.
 
     Args:
         logits: Scores, shape ``[n]``, ``[n, *labels]`` for several labels, or with a class

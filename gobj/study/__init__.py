@@ -6,13 +6,23 @@ if TYPE_CHECKING:
     from gobj.study.command import Result, fit
     from gobj.study.estimator import ObjectiveClassifier
     from gobj.study.model import Model, load_model
+    from gobj.study.options import Options
     from gobj.study.scoring import score_frame
 
-__all__ = ["Model", "ObjectiveClassifier", "Result", "fit", "load_model", "score_frame"]
+__all__ = [
+    "Model",
+    "ObjectiveClassifier",
+    "Options",
+    "Result",
+    "fit",
+    "load_model",
+    "score_frame",
+]
 
 HOMES = {
     "Model": "model",
     "ObjectiveClassifier": "estimator",
+    "Options": "options",
     "Result": "command",
     "fit": "command",
     "load_model": "model",

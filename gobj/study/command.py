@@ -64,7 +64,7 @@ def fit(
         sep: What parts the columns of a CSV file.
         encoding: Of a CSV file.
         progress: Whether to show how far it has come.
-        **options: As :class:`gobj.study.options.Options` lists them.
+        **options: As :class:`gobj.study.Options` lists them.
 
     Returns:
         Report, model and predictions.

@@ -30,9 +30,8 @@ suppress_warnings = ["myst.header"]  # a notebook may end its text with a headin
 
 html_theme = "furo"
 html_title = f"gobj {release}"
-html_static_path = ["static"]
-html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False  # the licence says it
 
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3

@@ -37,3 +37,8 @@ def __getattr__(name: str) -> Any:
     import importlib  # noqa: PLC0415, not a name of this module
 
     return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, so that ``help`` and editors find what is not loaded yet."""
+    return __all__

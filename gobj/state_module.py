@@ -107,8 +107,9 @@ class StateModule(GobjModule):
                     kept = getattr(holder, last)
                     if isinstance(kept, nn.Parameter):
                         continue
-                    if torch.compiler.is_compiling():
-                        # what the compiler computes again in backward has to find the old values
+                    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+                        # what the compiler computes again in backward has to find the old values;
+                        # an export would forget what is set
                         setattr(holder, last, leaf)
                     else:
                         kept.copy_(leaf)

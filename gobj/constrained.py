@@ -52,7 +52,9 @@ def constrained_loss(
     .. math:: \min c \quad\text{s.t.}\quad g \le 0
 
     for two linear forms of joint rates. The named losses are short uses of this function, which is
-    :func:`observe`, :func:`update` and :func:`weigh` in the order that the rule names.
+    :func:`observe`, :func:`update` and :func:`weigh` in the order that the rule names. The default
+    rule brings the constraint to its limit; where the cost is least before that, take
+    :class:`gobj.DualAscent`.
 
     Args:
         problem: Pair of linear forms, such as ``gobj.recall_at_precision(0.9)``; for an area a
@@ -87,9 +89,9 @@ def constrained_loss(
 
     Example:
         >>> import gobj, torch
-        >>> cost = gobj.LinearForm(false_negative=10.0, false_positive=1.0)
+        >>> missed = gobj.LinearForm(false_negative=1.0)
         >>> alarms = gobj.LinearForm(false_positive=1.0, negatives=-0.05)  # FPR <= 0.05
-        >>> problem, state = gobj.Problem(cost, alarms), gobj.init_state()
+        >>> problem, state = gobj.Problem(missed, alarms), gobj.init_state()
         >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0])
         >>> loss, state = gobj.constrained_loss(problem, logits, labels, state)
         >>> loss.isfinite(), state.threshold.isfinite()

@@ -50,10 +50,10 @@ def diagnose(
         \hat L(f, \lambda, b) - \bigl(c(f, b) + \lambda\, g(f, b)\bigr) \ge 0
 
     In the course of training the cost falls. The constraint does not: it comes down to 0 and swings
-    about it, as multiplier and threshold come to rest. A constraint that stays above 0 while the
-    multiplier grows is out of reach. The bound is no measure of progress: it rises with the
-    multiplier, and with the scale of the logits, while the exact value falls;
-    :func:`gobj.plot.training` and :func:`gobj.plot.bound` draw both.
+    about it, as multiplier and threshold come to rest. A constraint that stays above 0 is out of
+    reach; under :class:`gobj.DualAscent` the multiplier grows then. The bound is no measure of
+    progress: it rises with the multiplier, and with the scale of the logits, while the exact value
+    falls; :func:`gobj.plot.training` and :func:`gobj.plot.bound` draw both.
 
     The numbers are tensors without gradient, to be logged as they are:
     ``writer.add_scalar("constraint", d.constraint, step)`` for TensorBoard,

@@ -58,7 +58,7 @@ class StatefulLoss(StateModule):
     **State.** A call moves the state while the module is in training mode and gradients are on.
     Otherwise, as in a validation loop, the loss is that of each example at the state as it is. The
     state is kept in float32 or wider, whatever the dtype of the model. A forward pass that is
-    computed again would move it twice: checkpoint the activations of the model and not of the loss.
+    computed again finds another state: checkpoint the activations of the model and not of the loss.
     Where a closure evaluates the loss several times a step, as for L-BFGS, call the criterion once
     before the step and evaluate the closure under ``criterion.eval()``. In a transform of
     ``torch.func`` use the function, which returns the state.
@@ -335,9 +335,9 @@ class ConstrainedLoss(StatefulLoss):
 
     Example:
         >>> import gobj, torch
-        >>> cost = gobj.LinearForm(false_negative=10.0, false_positive=1.0)
+        >>> missed = gobj.LinearForm(false_negative=1.0)
         >>> alarms = gobj.LinearForm(false_positive=1.0, negatives=-0.05)  # FPR <= 0.05
-        >>> criterion = gobj.nn.ConstrainedLoss(gobj.Problem(cost, alarms))
+        >>> criterion = gobj.nn.ConstrainedLoss(gobj.Problem(missed, alarms))
         >>> logits, labels = torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1.0, 0.0, 0.0])
         >>> criterion(logits, labels).isfinite()
         tensor(True)

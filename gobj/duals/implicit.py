@@ -110,6 +110,11 @@ class ImplicitMultiplier(DualRule):
     gradient of single examples where a class is rare. All that is averaged is a share of the batch,
     so that neither the scale of the weights nor the repetition of examples matters.
 
+    The threshold goes to the limit of the constraint even where the cost is least before it, as
+    with a cost of both kinds of errors under a wide limit: the multiplier that is reported is 0
+    then, and :class:`DualAscent` the rule to take. At the limit the coefficients of the cost do not
+    matter to the loss.
+
     Args:
         rate: Weight of a batch in the running averages, in (0, 1]; the first ``1 / rate`` batches
             count alike.

@@ -13,7 +13,7 @@ from sybil.parsers.myst import PythonCodeBlockParser
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 CODE = Sybil([PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS)], path=str(ROOT))
-FENCE = re.compile(r"^```(\S*)$.*?^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\S+).*?^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```python$.*?^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"python -m (gobj|benchmarks)((?:\.\w+)*)([^`\n#]*(?:\n\s*[^`\n#]*)?)[`#\n]")
 # A block in another language is not run: commands, plain text, and what Sphinx itself reads.

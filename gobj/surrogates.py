@@ -62,7 +62,16 @@ class Surrogate(ABC):
 
 @dataclass(frozen=True)
 class CrossEntropy(Surrogate):
-    r"""Logistic cost in bits, :math:`\log_2(1 + e^{-m})`, which is 1 at margin 0."""
+    r"""Logistic cost in bits, :math:`\log_2(1 + e^{-m})`, which is 1 at margin 0.
+
+    The published choice. It grows without limit on the wrong side, so that examples that are far
+    there decide much of the loss.
+
+    Example:
+        >>> import gobj, torch
+        >>> gobj.cross_entropy(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([1.8946, 1.0000, 0.4519])
+    """
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Return cost and slope."""
@@ -81,7 +90,18 @@ class CrossEntropy(Surrogate):
 
 @dataclass(frozen=True)
 class Hinge(Surrogate):
-    r"""Hinge to a power, :math:`\max(0, 1 - m)^p`, for ``power`` 1 or 2."""
+    r"""Hinge to a power, :math:`\max(0, 1 - m)^p`.
+
+    The power is 1 for ``gobj.hinge`` and 2 for ``gobj.squared_hinge``. Examples beyond margin 1
+    cost nothing and have no gradient.
+
+    Example:
+        >>> import gobj, torch
+        >>> gobj.hinge(torch.tensor([-1.0, 0.0, 2.0]))
+        tensor([2., 1., 0.])
+        >>> gobj.squared_hinge(torch.tensor([-1.0, 0.0, 2.0]))
+        tensor([4., 1., 0.])
+    """
 
     power: int = 1
 
@@ -140,7 +160,15 @@ class GeneralizedCrossEntropy(Surrogate):
 
 @dataclass(frozen=True)
 class ZeroOne(Surrogate):
-    """Indicator of an error, the cost that every other surrogate bounds. Its slope is zero."""
+    r"""Indicator of an error, :math:`1[m \le 0]`, which every other surrogate bounds.
+
+    Its slope is zero: it is for counting, and not for training.
+
+    Example:
+        >>> import gobj, torch
+        >>> gobj.zero_one(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([1., 1., 0.])
+    """
 
     def terms(self, margin: Tensor) -> tuple[Tensor, Tensor]:
         """Return cost and slope."""

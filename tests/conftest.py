@@ -15,7 +15,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 torch.set_num_threads(1)  # the tensors are small: threads cost more than they bring
 
 with warnings.catch_warnings():  # torch scripts its forward derivatives when they are first used
-    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.filterwarnings("ignore", r"`torch\.jit\.")  # a FutureWarning since torch 2.15
     importlib.import_module("torch._decomp.decompositions_for_jvp")
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]

@@ -1,5 +1,6 @@
 """Notebooks: every source runs, and its executed pair shows the same cells with their outputs."""
 
+import itertools
 import re
 import runpy
 from pathlib import Path
@@ -64,6 +65,25 @@ def test_a_pair_is_small_and_names_no_machine_path_or_time(source: Path) -> None
     assert not MACHINE.findall("\n".join([*texts, str(executed.metadata)]))
     assert not any(cell.metadata for cell in executed.cells)
     assert executed.metadata.keys() == {"kernelspec", "language_info"}
+
+
+@each_source
+def test_a_source_begins_with_its_one_title_and_closes_in_words(source: Path) -> None:
+    first, *_, last = cells(jupytext.read(source))
+    texts = [text for kind, text in cells(jupytext.read(source)) if kind == "markdown"]
+    levels = [len(mark) for mark in re.findall(r"^(#+) ", "\n".join(texts), re.M)]
+    assert first[1].startswith("# ")
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert last[0] == "markdown"
+    assert not last[1].startswith("#")
+
+
+def test_a_beginning_chooses_which_notebooks_are_executed() -> None:
+    sources = runpy.run_path(str(NOTEBOOKS / "__main__.py"))["sources"]
+    assert sources(["02", "01_a"]) == SOURCES[:2]
+    assert sources([]) == SOURCES
+    assert sources(["none"]) == []
 
 
 @each_source

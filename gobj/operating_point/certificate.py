@@ -183,16 +183,17 @@ def _in_sequence(bad: Tensor, counted: Tensor, limit: Tensor, miss: float) -> Te
     places = places.clamp(min=0)
     at = [x.gather(-1, places) for x in (bad, counted, limit)]
     order = torch.arange(MOST_TESTS, device=bad.device)
+    empty = at[1] == 0  # sizes within the first tie: calling nothing breaks nothing
     p_values, passed = binomial_cdf(*at), torch.zeros_like(total)
     rejected = torch.zeros_like(sizes, dtype=torch.bool)
     for doubling in range(math.ceil(math.log2(max((total / first).max().item(), 1))) + 1):
         start, end = (first * 2.0**more for more in (doubling, doubling + 1))
         here = (order >= _first(sizes >= start)) & ((sizes < end) | (end > total))
         level = passed + miss * (1 - LATER) * LATER**doubling * (start <= total)
-        kept = (p_values <= level) & (start <= total)
+        kept = (empty | (p_values <= level)) & (start <= total)
         # of those in this stretch none before has failed
         unbroken = torch.where(here, kept, True).cumprod(-1).bool()
-        rejected |= here & unbroken
+        rejected |= here & unbroken & ~empty
         passed = torch.where(unbroken[..., -1:], level, 0)
     certain = torch.zeros_like(bad)
     certain = certain.scatter_reduce(-1, places, rejected.double(), "amax")

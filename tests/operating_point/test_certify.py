@@ -208,3 +208,23 @@ def test_what_is_no_rate_is_refused() -> None:
             gobj.certify(*sample, gobj.tpr_at_fpr(0.1), **{name: value})
     with pytest.raises(ValueError, match=r"^explain: `certificate` must come from"):
         gobj.explain(sample)  # type: ignore[arg-type]
+
+
+def test_a_large_first_tie_that_meets_the_limit_is_certified() -> None:
+    row = torch.arange(5000)
+    scores = 2.0 * (row < 300) + 1.0 * (row < 320)  # 290 of the first 300 are right
+    labels = (row >= 10) & (row < 300)
+    certificate = gobj.certify(scores, labels, gobj.recall_at_precision(0.9))
+    assert bool(certificate.feasible)
+    assert certificate.point.flagged.item() == pytest.approx(300 / 5000)
+
+
+@pytest.mark.parametrize("ties", [[0.3, 0.3, 0.4], [0.1] * 10, [0.02, 0.08, 0.9]])
+def test_ties_whose_precision_is_the_limit_are_rarely_certified(ties: list[float]) -> None:
+    repeats, generator = 1000, torch.Generator().manual_seed(0)
+    sizes = torch.tensor(ties).expand(repeats, -1)
+    scores = torch.multinomial(sizes, 1000, replacement=True, generator=generator).T
+    labels = torch.rand(scores.shape, generator=generator) < 0.9 - 1e-6
+    certificate = gobj.certify(-scores.float(), labels, gobj.recall_at_precision(0.9))
+    broken = certificate.feasible.double().mean().item()
+    assert 0 < broken <= DELTA + 3 * math.sqrt(DELTA * (1 - DELTA) / repeats)

@@ -298,7 +298,7 @@ def explain(certificate: Certificate) -> str:
         >>> labels = torch.arange(1000) < 300
         >>> certificate = gobj.certify(3.0 * labels, labels, gobj.tpr_at_fpr(0.1))
         >>> print(gobj.explain(certificate))
-        Above 0 the rate stays below 0.099, of at most 0.1, and the cost rate is 0 (0 to 0.012).
+        Above 0 the rate is at most 0.099 (limit 0.1), and the cost rate is 0 (0 to 0.012).
 
     References:
         See :func:`certify`.
@@ -311,7 +311,7 @@ def explain(certificate: Certificate) -> str:
         threshold, feasible, _, bound, limit, cost, low, high, examples, needed = values
         if feasible:
             lines.append(
-                f"Above {threshold:.4g} the rate stays below {bound:.2g}, of at most {limit:.2g}, "
+                f"Above {threshold:.4g} the rate is at most {bound:.2g} (limit {limit:.2g}), "
                 f"and the cost rate is {cost:.2g} ({low:.2g} to {high:.2g})."
             )
         elif math.isinf(needed):

@@ -1,6 +1,6 @@
 """Pictures of curves, certificates and training: each takes matplotlib axes and returns them.
 
-``pip install gobj[plot]`` brings matplotlib, which is not imported here: axes are what is given.
+The extra ``plot`` brings matplotlib, which is not imported here: axes are what is given.
 Lines differ in dashes and markers as well as in colour, so that a grey print can be read.
 """
 

@@ -28,13 +28,13 @@ class OneBatch(TrainerCallback, contextlib.ExitStack):
         self.close()
 
 
-inputs = torch.randn(1000, 8, generator=torch.manual_seed(0))
-labels = (inputs.sum(1) + 2 * torch.randn(1000) > 3).float()
-rows = [{"inputs": x, "labels": y} for x, y in zip(inputs, labels, strict=True)]
+seen = torch.randn(1000, 8, generator=torch.manual_seed(0))
+truth = (seen.sum(1) + 2 * torch.randn(1000) > 3).float()
+rows = [{"inputs": x, "labels": y} for x, y in zip(seen, truth, strict=True)]
 model, batch, parts = Linear(8, 1), OneBatch(), {"gradient_accumulation_steps": 4}
 rule = gobj.ImplicitMultiplier(order="weigh_first")  # needs one pass over the parts
 model.criterion = gobj.nn.RecallAtPrecisionLoss(0.7, rule=rule)
 with tempfile.TemporaryDirectory() as folder:
     arguments = TrainingArguments(folder, num_train_epochs=10, learning_rate=0.02, **parts)
     Trainer(model, arguments, None, rows, compute_loss_func=batch.loss, callbacks=[batch]).train()
-print(f"precision {labels[model.cpu()(inputs)['logits'] > model.criterion.threshold].mean():.2f}")
+print(f"train precision {truth[model.cpu()(seen)['logits'] > model.criterion.threshold].mean():.2}")

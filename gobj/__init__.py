@@ -10,7 +10,7 @@ State: init_state, state_dict, load_state_dict.
 A problem of your own: LinearForm, Problem, constrained_loss, or its steps observe, update, weigh;
     linear_constrained_loss for a head of very many labels.
 Rules: ImplicitMultiplier (the default), FocusedCrossEntropy, DualAscent, FrozenDual,
-    OptimizerAscent.
+    OptimizerAscent; one of your own: DualRule, LagrangianRule.
 Surrogates: cross_entropy, hinge, squared_hinge, generalized_cross_entropy, sigmoid, zero_one.
 Soft counts: f_beta_loss and others, confusion_metric_loss, soft_confusion.
 Other losses: poly1_cross_entropy_loss, poly1_focal_loss, binomial_deviance_loss.
@@ -22,12 +22,12 @@ Curves over batches, and the threshold to deploy: gobj.metrics.
 """
 
 from gobj import metrics, nn
-from gobj._batch import Sums
+from gobj._batch import Points, Sums
 from gobj.constrained import constrained_loss, observe, update, weigh
 from gobj.diagnosis import Diagnosis, diagnose
 from gobj.duals.focus import FocusedCrossEntropy
 from gobj.duals.implicit import ImplicitMultiplier
-from gobj.duals.lagrangian import DualAscent, FrozenDual, OptimizerAscent
+from gobj.duals.lagrangian import DualAscent, FrozenDual, LagrangianRule, OptimizerAscent
 from gobj.duals.rule import DualRule
 from gobj.initial import init_state
 from gobj.labels import multilabel_from_multiclass
@@ -88,8 +88,9 @@ __version__ = "0.1.0"
 # fmt: off
 __all__ = [
     "AreaState", "Certificate", "Diagnosis", "DualAscent", "DualRule", "DualState",
-    "FocusedCrossEntropy", "FrozenDual", "ImplicitMultiplier", "LinearForm", "OperatingPoint",
-    "OptimizerAscent", "Pairs", "Problem", "Shift", "SoftConfusion", "Sums", "Surrogate",
+    "FocusedCrossEntropy", "FrozenDual", "ImplicitMultiplier", "LagrangianRule", "LinearForm",
+    "OperatingPoint", "OptimizerAscent", "Pairs", "Points", "Problem", "Shift", "SoftConfusion",
+    "Sums", "Surrogate",
     "accuracy_loss", "adjust_threshold", "annealed_amplification", "average_precision",
     "average_precision_loss", "balanced_accuracy_loss", "binomial_deviance_loss",
     "binomial_deviance_of_pairs", "certify", "class_weights_from_counts", "confusion_metric_loss",

@@ -78,7 +78,7 @@ class Nothing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MirrorAscent(gobj.DualRule):
+class MirrorAscent(gobj.LagrangianRule):
     """Move both by the violation; the loss is the Lagrangian at the incoming state."""
 
     rate: float = 0.05
@@ -93,21 +93,8 @@ class MirrorAscent(gobj.DualRule):
         """Return a mean of 0."""
         return Memory(torch.zeros_like(like))
 
-    def prices(self, problem: gobj.Problem, state: gobj.DualState) -> gobj.LinearForm:
-        """Return what the loss charges: cost plus multiplier times constraint."""
-        return problem.lagrangian(state.multiplier)
-
-    def measure(self, points: Any, surrogate: gobj.Surrogate) -> Any:
-        """Return the surrogate on both sides of the threshold."""
-        return surrogate.sides(points.distance)
-
-    def charge(self, points: Any, measures: Any, prices: gobj.LinearForm) -> tuple[Tensor, Tensor]:
-        """Return the Lagrangian example by example, and its slope in the score."""
-        costs, slopes = points.charge(prices, measures)
-        return points.average(costs + prices.constant(points.prior)), points.average(slopes)
-
     def observe(
-        self, points: Any, measures: Any, problem: gobj.Problem, state: gobj.DualState
+        self, points: gobj.Points, measures: Any, problem: gobj.Problem, state: gobj.DualState
     ) -> Nothing:
         """Sum nothing besides the counts."""
         return Nothing()

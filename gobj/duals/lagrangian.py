@@ -32,7 +32,31 @@ class AscentSums(NamedTuple):
 
 
 class LagrangianRule(DualRule):
-    """A rule whose loss is the surrogate Lagrangian at the multiplier of the state."""
+    """Charge the surrogate Lagrangian at the state's multiplier: a base for rules of your own.
+
+    To a subclass is left what it keeps (``statistics``, ``init``), what it sums besides the counts
+    (``observe``), and how the state follows (``update``).
+
+    Example:
+        >>> import gobj, torch
+        >>> from typing import NamedTuple
+        >>> class Nothing(NamedTuple): pass
+        >>> class Stairs(gobj.LagrangianRule):
+        ...     statistics = Nothing
+        ...     def init(self, like): return Nothing()
+        ...     def observe(self, points, measures, problem, state): return Nothing()
+        ...     def update(self, problem, state, means):
+        ...         limit = problem.constraint.constant(means.prior)
+        ...         violation = means.of_events(problem.constraint) + limit
+        ...         multiplier = state.multiplier + 0.1 * violation.sign()
+        ...         return state._replace(multiplier=multiplier.clamp(min=0))
+        >>> rule, alarms = Stairs(), (torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 0]))
+        >>> loss, state = gobj.tpr_at_fpr_loss(
+        ...     *alarms, gobj.init_state(rule=rule), target_fpr=0.1, rule=rule
+        ... )
+        >>> state.multiplier
+        tensor(1.1000)
+    """
 
     def prices(self, problem: Problem, state: DualState | AreaState) -> LinearForm:
         """Return the form whose bound is the Lagrangian."""

@@ -64,7 +64,7 @@ def diagnose(
     Args:
         problem: Pair of linear forms, such as ``gobj.recall_at_precision(0.9)``; for an area a
             function of its state that returns one, such as ``gobj.roc_auc()``.
-        logits: Scores of the examples, shape ``[n, *labels]``.
+        logits: Scores of the examples, shape ``[n, *labels]``; ``[n]`` for one label.
         labels: Share of a positive that each example is, in [0, 1], shape of the logits.
         state: From any loss with a state; ``criterion.state`` of a module.
         weights: At or above 0, scalar, ``[n]`` or up to ``[n, *labels]``; 1 by default.
@@ -91,6 +91,9 @@ def diagnose(
         <https://arxiv.org/abs/1608.04802>`_, AISTATS 2017.
     """
     check_problem(problem, state)
+    shape = state.multiplier.shape[:-1] if isinstance(state, AreaState) else state.multiplier.shape
+    if shape == (1,) and logits.dim() == 1:  # of a module with one label
+        logits, labels = logits.unsqueeze(1), labels.unsqueeze(1)
     options: Any = {
         "weights": weights,
         "label_priors": label_priors,

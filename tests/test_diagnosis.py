@@ -65,3 +65,14 @@ def test_half_precision_is_counted_in_single() -> None:
     torch.testing.assert_close(
         seen, gobj.diagnose(gobj.tpr_at_fpr(0.1), logits.float(), labels, state)
     )
+
+
+@pytest.mark.parametrize("module", [gobj.nn.TPRAtFPRLoss(0.1), gobj.nn.ROCAUCLoss()])
+def test_a_module_of_one_label_is_seen_with_the_logits_that_it_takes(module: Any) -> None:
+    logits, labels = torch.linspace(-1, 1, 30), torch.arange(30) > 20
+    module(logits, labels)
+    problem = gobj.tpr_at_fpr(0.1) if module.threshold.dim() == 1 else gobj.roc_auc()
+    seen = gobj.diagnose(problem, logits, labels, module.state)
+    want = gobj.diagnose(problem, logits.unsqueeze(1), labels.unsqueeze(1), module.state)
+    assert all(torch.equal(a, b) for a, b in zip(seen, want, strict=True))
+    assert seen.cost.shape == module.threshold.shape

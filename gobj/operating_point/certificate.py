@@ -314,6 +314,8 @@ def explain(certificate: Certificate) -> str:
                 f"Above {threshold:.4g} the rate is at most {bound:.2g} (limit {limit:.2g}), "
                 f"and the cost rate is {cost:.2g} ({low:.2g} to {high:.2g})."
             )
+        elif math.isnan(examples):
+            lines.append("A score is NaN, or a label is not one: nothing can be counted.")
         elif math.isinf(needed):
             lines.append(f"The sample of {examples:.0f} shows no threshold that meets the limit.")
         else:

@@ -108,7 +108,8 @@ def save_model(model: Model, folder: Path, about: dict[str, Any]) -> None:
     tensors = {f"scaling.{name}": value for name, value in model.scaling._asdict().items()}
     layers = {f"layers.{index}": layer for index, layer in enumerate(model.layers)}
     every = {name: value.contiguous().clone() for name, value in (tensors | layers).items()}
-    safetensors.torch.save_file(every, folder / TENSORS)
+    # not by its own function, which makes a file that only its owner can read
+    (folder / TENSORS).write_bytes(safetensors.torch.save(every))
     files = [f"model-{index}.skops" for index in range(len(model.estimators))]
     for file, estimator in zip(files, model.estimators, strict=True):
         skops.io.dump(estimator, folder / file)

@@ -228,3 +228,10 @@ def test_ties_whose_precision_is_the_limit_are_rarely_certified(ties: list[float
     certificate = gobj.certify(-scores.float(), labels, gobj.recall_at_precision(0.9))
     broken = certificate.feasible.double().mean().item()
     assert 0 < broken <= DELTA + 3 * math.sqrt(DELTA * (1 - DELTA) / repeats)
+
+
+def test_a_sample_that_cannot_be_counted_is_said_to_be_so() -> None:
+    labels = torch.tensor([-1.0, 1.0] * 50)
+    certificate = gobj.certify(torch.linspace(-1, 1, 100), labels, gobj.tpr_at_fpr(0.1))
+    assert not certificate.feasible
+    assert "nothing can be counted" in gobj.explain(certificate)

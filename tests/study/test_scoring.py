@@ -112,6 +112,11 @@ def test_the_folder_holds_tensors_and_json(fitted: Make) -> None:
     assert {column["name"] for column in about["columns"]} == {"x", "z", "colour"}
 
 
+def test_every_file_of_the_folder_can_be_read_by_the_same_people(fitted: Make) -> None:
+    folder, _ = fitted("objective, network")
+    assert len({path.stat().st_mode for path in folder.iterdir() if path.is_file()}) == 1
+
+
 def test_an_estimator_that_could_run_code_is_not_loaded(tmp_path: Path, fitted: Make) -> None:
     folder, _ = fitted("gradient boosting")
     for path in folder.iterdir():

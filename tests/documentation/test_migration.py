@@ -1,4 +1,4 @@
-"""The page on migration: no published name is left out, and what it links to is public."""
+"""The page on migration: no published name, and no argument of an alias, is left out."""
 
 import inspect
 import re

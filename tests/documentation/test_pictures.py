@@ -28,6 +28,6 @@ def test_every_drawn_bound_lies_above_what_it_bounds(draw: dict[str, Any]) -> No
         assert all((y >= exact - 1e-6).all() for y in bounds)
 
 
-def test_the_stored_figures_are_those_that_are_drawn(draw: dict[str, Any]) -> None:
+def test_the_script_has_a_function_for_each_stored_figure(draw: dict[str, Any]) -> None:
     stored = sorted(path.stem for path in PICTURES.glob("*.svg"))
     assert stored == sorted(name.removeprefix("draw_") for name in draw if name[:5] == "draw_")
